@@ -1,0 +1,1 @@
+"""Protecting packets (RFC 9001 Section 5)."""

@@ -1,0 +1,137 @@
+"""Every knob of cwt as frozen, keyword-only dataclasses.
+
+``TransportConfig`` is what a QUIC connection needs, ``Http3Config`` adds HTTP/3, ``Config`` adds
+WebTransport and is what :func:`cwt.connect` and :func:`cwt.serve` take.  Times are seconds, sizes bytes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cwt.errors import ConfigError
+
+__all__ = ["Config", "Http3Config", "TransportConfig"]
+
+_MAX_VARINT = (1 << 62) - 1
+_MAX_STREAMS = 1 << 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransportConfig:
+    """Limits and timers of one QUIC connection."""
+
+    max_idle_timeout: float = 30.0
+    """Seconds without traffic until the connection ends; 0 for never (RFC 9000 Section 10.1)."""
+    handshake_timeout: float = 10.0
+    """Seconds the handshake may take."""
+    keep_alive_interval: float | None = None
+    """Seconds of silence after which a PING is sent (RFC 9000 Section 10.1.2); None for none."""
+    max_udp_payload_size: int = 1200
+    """Bytes of the largest datagram sent, until a larger path MTU is known (RFC 9000 Section 14)."""
+    max_recv_udp_payload_size: int = 65527
+    """max_udp_payload_size transport parameter (RFC 9000 Section 18.2): what we are ready to receive."""
+
+    initial_max_data: int = 1536 * 1024
+    """Connection flow-control window to start with (RFC 9000 Section 4.1)."""
+    initial_max_stream_data: int = 1024 * 1024
+    """Stream flow-control window to start with, for each kind of stream."""
+    max_connection_window: int = 24 * 1024 * 1024
+    """Largest connection window that auto-tuning may reach."""
+    max_stream_window: int = 16 * 1024 * 1024
+    """Largest stream window that auto-tuning may reach."""
+    initial_max_streams_bidi: int = 256
+    """Bidirectional streams the peer may have open at once (RFC 9000 Section 4.6)."""
+    initial_max_streams_uni: int = 256
+    """Unidirectional streams the peer may have open at once."""
+    send_buffer: int = 256 * 1024
+    """Bytes a stream takes from the application before they have been sent; then writes wait."""
+
+    max_datagram_frame_size: int = 65535
+    """Largest DATAGRAM frame accepted; 0 turns datagrams off (RFC 9221 Section 3)."""
+    datagram_recv_queue: int = 1024
+    """Received datagrams kept for the application; then the oldest is dropped."""
+    datagram_send_queue: int = 1024
+    """Datagrams kept until they can be sent; then the oldest is dropped."""
+
+    ack_delay_exponent: int = 3
+    """RFC 9000 Section 18.2."""
+    max_ack_delay: float = 0.025
+    """Seconds an acknowledgement may be delayed (RFC 9000 Section 13.2.1)."""
+    active_connection_id_limit: int = 4
+    """Connection IDs of the peer that are kept (RFC 9000 Section 5.1.1)."""
+    disable_active_migration: bool = False
+    """Ask the peer not to migrate (RFC 9000 Section 18.2)."""
+
+    congestion: str = "cubic"
+    """Congestion controller: "cubic" (RFC 9438) or "newreno" (RFC 9002 Appendix B)."""
+    initial_rtt: float = 0.333
+    """Seconds assumed before the first sample (RFC 9002 Section 6.2.2)."""
+    pacing: bool = True
+    """Spread packets over the round trip (RFC 9002 Section 7.7)."""
+    grease: bool = True
+    """Send reserved transport parameters and the like, to keep peers tolerant."""
+
+    def __post_init__(self) -> None:
+        def check(name: str, low: float, high: float) -> None:
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise ConfigError(f"{name} must be from {low} to {high}, not {value!r}")
+
+        check("max_idle_timeout", 0, 1 << 40)
+        check("handshake_timeout", 0.001, 1 << 40)
+        if self.keep_alive_interval is not None:
+            check("keep_alive_interval", 0.001, 1 << 40)
+        check("max_udp_payload_size", 1200, 65527)
+        check("max_recv_udp_payload_size", 1200, 65527)
+        for name in ("initial_max_data", "initial_max_stream_data"):
+            check(name, 0, _MAX_VARINT)
+        for name in ("max_connection_window", "max_stream_window"):
+            check(name, 1024, 1 << 40)
+        for name in ("initial_max_streams_bidi", "initial_max_streams_uni"):
+            check(name, 0, _MAX_STREAMS)
+        check("send_buffer", 1024, 1 << 32)
+        check("max_datagram_frame_size", 0, 65535)
+        for name in ("datagram_recv_queue", "datagram_send_queue"):
+            check(name, 1, 1 << 24)
+        check("ack_delay_exponent", 0, 20)
+        check("max_ack_delay", 0, 16.383)
+        check("active_connection_id_limit", 2, 64)
+        check("initial_rtt", 0.001, 60)
+        if self.congestion not in ("cubic", "newreno"):
+            raise ConfigError(f'congestion must be "cubic" or "newreno", not {self.congestion!r}')
+
+
+@dataclass(frozen=True, kw_only=True)
+class Http3Config(TransportConfig):
+    """``TransportConfig`` and the limits of HTTP/3."""
+
+    qpack_max_table_capacity: int = 0
+    """Bytes of the QPACK dynamic table for decoding (RFC 9204 Section 3.2.3); 0 keeps decoding bounded."""
+    qpack_blocked_streams: int = 0
+    """Streams that may wait for QPACK instructions (RFC 9204 Section 2.1.2)."""
+    max_field_section_size: int = 65536
+    """Largest field section accepted, decoded, with 32 bytes a field (RFC 9114 Section 4.2.2)."""
+    max_field_lines: int = 128
+    """Most field lines accepted in one section."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_field_section_size < 1024:
+            raise ConfigError("max_field_section_size must be at least 1024 bytes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config(Http3Config):
+    """``Http3Config`` and the limits of WebTransport."""
+
+    max_sessions: int = 1
+    """WebTransport sessions the peer may have on one connection."""
+    max_early_streams: int = 16
+    """Streams held until their session is known (draft-ietf-webtrans-http3 Section 4.5)."""
+    max_early_datagrams: int = 32
+    """Datagrams held until their session is known."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.max_sessions < 1:
+            raise ConfigError("max_sessions must be at least 1")
