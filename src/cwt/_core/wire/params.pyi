@@ -1,0 +1,27 @@
+from typing import final
+
+@final
+class TransportParameters:
+    original_destination_connection_id: bytes | None
+    max_idle_timeout: int
+    stateless_reset_token: bytes | None
+    max_udp_payload_size: int
+    initial_max_data: int
+    initial_max_stream_data_bidi_local: int
+    initial_max_stream_data_bidi_remote: int
+    initial_max_stream_data_uni: int
+    initial_max_streams_bidi: int
+    initial_max_streams_uni: int
+    ack_delay_exponent: int
+    max_ack_delay: int
+    disable_active_migration: bool
+    preferred_address: bytes | None
+    active_connection_id_limit: int
+    initial_source_connection_id: bytes | None
+    retry_source_connection_id: bytes | None
+    max_datagram_frame_size: int
+    unknown: dict[int, bytes]
+    def __init__(self, **values: object) -> None: ...
+    def encode(self) -> bytes: ...
+    @staticmethod
+    def parse(data: bytes, from_client: bool) -> TransportParameters: ...

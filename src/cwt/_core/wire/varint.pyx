@@ -1,0 +1,37 @@
+"""Variable-length integers for Python callers (RFC 9000 Section 16)."""
+
+from libc.stdint cimport uint8_t, uint64_t
+
+from cwt._core.wire.cursor cimport Reader, Writer, put_varint, read_varint, reader, varint_length, writer
+
+MAX = (1 << 62) - 1
+
+
+def encode(value):
+    """The shortest encoding of *value*; ValueError when it is negative or above 2**62 - 1."""
+    cdef uint8_t buffer[8]
+    cdef Writer w = writer(buffer, 8)
+    if not 0 <= value <= MAX:
+        raise ValueError(f"a varint holds 0 to 2**62 - 1, not {value!r}")
+    put_varint(&w, <uint64_t>value)
+    return buffer[:w.pos - buffer]
+
+
+def decode(const uint8_t[::1] data not None, size_t offset=0):
+    """``(value, next_offset)`` of the varint at *offset*; None when it is cut short."""
+    cdef uint64_t value
+    cdef Reader r
+    cdef size_t size = data.shape[0]
+    if offset >= size:
+        return None
+    r = reader(&data[0] + offset, size - offset)
+    if not read_varint(&r, &value):
+        return None
+    return value, size - <size_t>(r.end - r.pos)
+
+
+def length(value):
+    """Bytes of the shortest encoding of *value*: 1, 2, 4 or 8."""
+    if not 0 <= value <= MAX:
+        raise ValueError(f"a varint holds 0 to 2**62 - 1, not {value!r}")
+    return varint_length(<uint64_t>value)
