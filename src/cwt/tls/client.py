@@ -1,0 +1,257 @@
+"""The client's side of the handshake (RFC 8446 Section 4)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from cwt.tls import groups, signatures
+from cwt.tls.alerts import PROTOCOL_VIOLATION, Alert, AlertDescription
+from cwt.tls.handshake import Handshake, Level
+from cwt.tls.key_schedule import KeySchedule
+from cwt.tls.messages import (
+    TLS_1_3,
+    Certificate,
+    CertificateRequest,
+    ClientHello,
+    EncryptedExtensions,
+    ExtensionType,
+    HandshakeType,
+    HelloRetryRequest,
+    NewSessionTicket,
+    ServerHello,
+)
+from cwt.tls.names import is_ip_address
+
+if TYPE_CHECKING:
+    from cwt.tls.context import ClientContext
+
+__all__ = ["ClientHandshake"]
+
+MAX_TICKETS = 256
+"""NewSessionTickets taken from a server in the life of a connection."""
+
+
+class ClientHandshake(Handshake):
+    """A handshake as client::
+
+    start() -> ClientHello
+               [HelloRetryRequest -> ClientHello]
+               ServerHello  EncryptedExtensions  [CertificateRequest]
+               Certificate  CertificateVerify  Finished
+            -> [Certificate  CertificateVerify]  Finished
+    """
+
+    is_client = True
+
+    def __init__(
+        self, context: ClientContext, server_name: str, transport_parameters: bytes
+    ) -> None:
+        super().__init__(context.keylog)
+        self.server_name = server_name
+        self._context = context
+        self._keys: dict[int, groups.KeyExchange] = {}
+        self._hello = ClientHello(
+            random=context.random(32),
+            cipher_suites=context.cipher_suites,
+            server_name=None if is_ip_address(server_name) else server_name or None,
+            supported_versions=(TLS_1_3,),
+            supported_groups=context.groups,
+            signature_algorithms=signatures.OFFERED,
+            alpn=context.alpn,
+            transport_parameters=transport_parameters,
+        )
+        self._client_random = self._hello.random
+        self._retried = False
+        self._early_transcript = b""
+        self._request: CertificateRequest | None = None
+        self._tickets = 0
+
+    def start(self) -> None:
+        self._generate(self._context.key_share_groups)
+        self._send_hello()
+        self._expected = {HandshakeType.SERVER_HELLO: self._on_server_hello}
+
+    def _generate(self, chosen: tuple[int, ...]) -> None:
+        self._keys = {group: groups.generate(group) for group in chosen}
+        shares = tuple((group, key.share) for group, key in self._keys.items())
+        self._hello = replace(self._hello, key_shares=shares)
+
+    def _send_hello(self) -> None:
+        message = self._hello.pack()
+        # The hash to use is known only with the server's answer.
+        self._early_transcript = message
+        self._send(Level.INITIAL, message)
+
+    def _on_server_hello(self, body: bytes, message: bytes) -> None:
+        hello = ServerHello.parse(body)
+        self._check_hello(hello)
+        if isinstance(hello, HelloRetryRequest):
+            self._on_hello_retry_request(hello, message)
+            return
+        if hello.key_share is None:
+            raise Alert(AlertDescription.MISSING_EXTENSION, "ServerHello has no key_share")
+        group, share = hello.key_share
+        key = self._keys.get(group)
+        if key is None:
+            raise Alert(
+                AlertDescription.ILLEGAL_PARAMETER,
+                f"the server took group 0x{group:04x}, for which it got no key share",
+            )
+        if not self._retried:
+            self.cipher_suite = hello.cipher_suite
+            self._schedule = KeySchedule(hello.cipher_suite)
+        self.group = group
+        self._schedule.add(self._early_transcript)
+        self._schedule.add(message)
+        self._derive_handshake_secrets(groups.complete(key, share))
+        self._keys.clear()
+        self._install(Level.HANDSHAKE, is_write=False)
+        self._install(Level.HANDSHAKE, is_write=True)
+        self._read_from(Level.HANDSHAKE)
+        self._expected = {HandshakeType.ENCRYPTED_EXTENSIONS: self._on_encrypted_extensions}
+
+    def _check_hello(self, hello: ServerHello | HelloRetryRequest) -> None:
+        """What holds for ServerHello and for HelloRetryRequest."""
+        if hello.supported_version is None:
+            raise Alert(
+                AlertDescription.PROTOCOL_VERSION,
+                "the server does not speak TLS 1.3, which QUIC needs",
+            )
+        if hello.supported_version != TLS_1_3:
+            raise Alert(
+                AlertDescription.ILLEGAL_PARAMETER, "the server took an unknown TLS version"
+            )
+        if hello.session_id or hello.compression_method:
+            raise Alert(
+                AlertDescription.ILLEGAL_PARAMETER,
+                "the server's session id or compression is wrong",
+            )
+        if hello.cipher_suite not in self._hello.cipher_suites or (
+            self._retried and hello.cipher_suite != self.cipher_suite
+        ):
+            raise Alert(
+                AlertDescription.ILLEGAL_PARAMETER,
+                f"the server took cipher suite 0x{hello.cipher_suite:04x}, which was not offered",
+            )
+        for extension_type, _ in hello.other:
+            self._refuse_extension(extension_type)
+
+    def _refuse_extension(self, extension_type: int) -> None:
+        """An extension in the wrong message, or an answer to something that was not offered."""
+        if extension_type in self._hello.extension_types:
+            raise Alert(
+                AlertDescription.ILLEGAL_PARAMETER,
+                f"extension {extension_type} is in a message where it does not belong",
+            )
+        raise Alert(
+            AlertDescription.UNSUPPORTED_EXTENSION,
+            f"the server sent extension {extension_type}, which was not offered",
+        )
+
+    def _on_hello_retry_request(self, retry: HelloRetryRequest, message: bytes) -> None:
+        if self._retried:
+            raise Alert(AlertDescription.UNEXPECTED_MESSAGE, "a second HelloRetryRequest came")
+        group = retry.selected_group
+        if group is None and retry.cookie is None:
+            raise Alert(AlertDescription.ILLEGAL_PARAMETER, "HelloRetryRequest changes nothing")
+        if group is not None and (group not in self._context.groups or group in self._keys):
+            raise Alert(
+                AlertDescription.ILLEGAL_PARAMETER,
+                f"HelloRetryRequest asks for group 0x{group:04x}, "
+                "which was not offered or has a key share already",
+            )
+        self._retried = True
+        self.cipher_suite = retry.cipher_suite
+        self._schedule = KeySchedule(retry.cipher_suite)
+        self._schedule.add(self._early_transcript)
+        self._schedule.restart()
+        self._schedule.add(message)
+        if group is not None:
+            self._generate((group,))
+        self._hello = replace(self._hello, cookie=retry.cookie)
+        self._send_hello()
+
+    def _on_encrypted_extensions(self, body: bytes, message: bytes) -> None:
+        extensions = EncryptedExtensions.parse(body)
+        self._schedule.add(message)
+        for extension_type, _ in extensions.other:
+            self._refuse_extension(extension_type)
+        if extensions.server_name_used and self._hello.server_name is None:
+            self._refuse_extension(ExtensionType.SERVER_NAME)
+        if extensions.transport_parameters is None:
+            raise Alert(
+                AlertDescription.MISSING_EXTENSION, "the server sent no quic_transport_parameters"
+            )
+        if extensions.alpn is None:
+            raise Alert(
+                AlertDescription.NO_APPLICATION_PROTOCOL, "the server chose no application protocol"
+            )
+        if len(extensions.alpn) != 1 or extensions.alpn[0] not in self._context.alpn:
+            raise Alert(
+                AlertDescription.ILLEGAL_PARAMETER,
+                "the server chose an application protocol that was not offered",
+            )
+        self.alpn = extensions.alpn[0]
+        self.peer_transport_parameters = extensions.transport_parameters
+        self._expected = {
+            HandshakeType.CERTIFICATE_REQUEST: self._on_certificate_request,
+            HandshakeType.CERTIFICATE: self._on_certificate,
+        }
+
+    def _on_certificate_request(self, body: bytes, message: bytes) -> None:
+        request = CertificateRequest.parse(body)
+        self._schedule.add(message)
+        if request.context:
+            raise Alert(AlertDescription.ILLEGAL_PARAMETER, "CertificateRequest has a context")
+        if request.signature_algorithms is None:
+            raise Alert(
+                AlertDescription.MISSING_EXTENSION, "CertificateRequest has no signature_algorithms"
+            )
+        self._request = request
+        self._expected = {HandshakeType.CERTIFICATE: self._on_certificate}
+
+    def _on_certificate(self, body: bytes, message: bytes) -> None:
+        self._read_certificate(body, message)
+        if not self.peer_certificates:
+            raise Alert(AlertDescription.DECODE_ERROR, "the server sent no certificate")
+        self._context.verifier.check(self.peer_certificates, self.server_name or "")
+        self._expected = {HandshakeType.CERTIFICATE_VERIFY: self._on_certificate_verify}
+
+    def _on_certificate_verify(self, body: bytes, message: bytes) -> None:
+        self._read_certificate_verify(body, message, signatures.SERVER_CONTEXT)
+        self._expected = {HandshakeType.FINISHED: self._on_finished}
+
+    def _on_finished(self, body: bytes, message: bytes) -> None:
+        self._read_finished(body, message, self._server_secret)
+        handshake_secret = self._client_secret
+        self._derive_application_secrets()
+        self._read_from(Level.APPLICATION)
+        if self._request is not None:
+            self._answer(self._request)
+        self._send_finished(handshake_secret)
+        self._install(Level.APPLICATION, is_write=True)
+        self._install(Level.APPLICATION, is_write=False)
+        self.is_complete = True
+        self._expected = {HandshakeType.NEW_SESSION_TICKET: self._on_new_session_ticket}
+
+    def _answer(self, request: CertificateRequest) -> None:
+        """Send our certificate, or an empty list when there is none."""
+        identity = self._context.identity
+        if identity is None:
+            self._send_handshake(Certificate().pack())
+            return
+        scheme = signatures.choose(identity.key, request.signature_algorithms or ())
+        self._send_certificate(identity, scheme, signatures.CLIENT_CONTEXT)
+
+    def _on_new_session_ticket(self, body: bytes, message: bytes) -> None:
+        ticket = NewSessionTicket.parse(body)
+        if ticket.max_early_data_size not in (None, 0xFFFFFFFF):
+            raise Alert(
+                AlertDescription.ILLEGAL_PARAMETER,
+                "max_early_data_size of a ticket is not 0xffffffff",
+                transport_code=PROTOCOL_VIOLATION,  # RFC 9001 Section 4.6.1
+            )
+        self._tickets += 1
+        if self._tickets > MAX_TICKETS:
+            raise Alert(AlertDescription.UNEXPECTED_MESSAGE, "the server sends tickets without end")

@@ -1,0 +1,257 @@
+"""What both sides of a TLS 1.3 handshake in QUIC share (RFC 8446 Section 4, RFC 9001 Section 4)."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Callable, Mapping
+from enum import IntEnum
+from typing import NamedTuple
+
+from cwt.tls import certificates, signatures
+from cwt.tls.alerts import PROTOCOL_VIOLATION, Alert, AlertDescription, decode_error
+from cwt.tls.key_schedule import KeySchedule
+from cwt.tls.keylog import KeyLog
+from cwt.tls.messages import (
+    MAX_MESSAGE_LENGTH,
+    Certificate,
+    CertificateVerify,
+    HandshakeType,
+    pack,
+)
+
+__all__ = ["Handshake", "Level", "Secret"]
+
+
+class Level(IntEnum):
+    """Encryption levels of QUIC (RFC 9001 Section 2.1)."""
+
+    INITIAL = 0
+    EARLY = 1
+    HANDSHAKE = 2
+    APPLICATION = 3
+
+
+class Secret(NamedTuple):
+    """A traffic secret for packet protection (RFC 9001 Section 5.1)."""
+
+    level: int
+    is_write: bool
+    cipher_suite: int
+    secret: bytes
+
+
+Handler = Callable[[bytes, bytes], None]
+"""Takes the body of a message, and the whole message for the transcript."""
+
+
+class Handshake:
+    """One handshake, without I/O: CRYPTO bytes in and out, secrets out.
+
+    Every method that takes bytes of the peer raises :class:`Alert` and nothing else; after that the
+    handshake is over and raises the same alert again.
+    """
+
+    is_client: bool
+
+    def __init__(self, keylog: KeyLog | None) -> None:
+        self.is_complete = False
+        self.alpn: bytes | None = None
+        self.server_name: str | None = None
+        self.cipher_suite = 0
+        self.group = 0
+        self.peer_transport_parameters: bytes | None = None
+        self.peer_certificates: list[bytes] = []
+
+        self._keylog = keylog
+        self._alert: Alert | None = None
+        self._read_level = Level.INITIAL
+        self._input = bytearray()
+        self._output: list[tuple[int, bytes]] = []
+        self._secrets: list[Secret] = []
+        self._expected: Mapping[int, Handler] = {}
+        self._schedule: KeySchedule
+        self._client_random = b""
+        self._client_secret = b""
+        self._server_secret = b""
+        self._exporter_secret = b""
+        self._peer_key: object = None
+
+    # In from the connection.
+
+    def start(self) -> None:
+        """Begin: a client has its ClientHello to send then, a server waits for one."""
+
+    def receive(self, level: int, data: bytes) -> None:
+        """Take CRYPTO bytes of *level*, in order and in any split."""
+        if self._alert is not None:
+            raise self._alert
+        try:
+            if level != self._read_level:
+                # Level order is QUIC's to keep, RFC 9001 Section 4.1.3 names the code.
+                raise Alert(
+                    AlertDescription.UNEXPECTED_MESSAGE,
+                    f"CRYPTO data at level {level} while level {self._read_level} is expected",
+                    transport_code=PROTOCOL_VIOLATION,
+                )
+            self._input += data
+            while self._receive_message():
+                pass
+        except Alert as alert:
+            self._alert = alert
+            self._input.clear()
+            raise
+
+    # Out to the connection.
+
+    def output(self) -> list[tuple[int, bytes]]:
+        """Take the CRYPTO bytes to send: level and data, in order."""
+        output, self._output = self._output, []
+        return output
+
+    def secrets(self) -> list[Secret]:
+        """Take the traffic secrets to install, in order."""
+        secrets, self._secrets = self._secrets, []
+        return secrets
+
+    def export_keying_material(self, label: bytes, context: bytes, length: int) -> bytes:
+        """TLS-Exporter (RFC 8446 Section 7.5); RuntimeError while there is no secret for it."""
+        if not self._exporter_secret:
+            raise RuntimeError("keying material can be exported when the handshake is complete")
+        return self._schedule.export(self._exporter_secret, label, context, length)
+
+    # Messages.
+
+    def _receive_message(self) -> bool:
+        """Handle one message; False when there is none yet."""
+        if not self._input:
+            return False
+        # Judged by its first byte, so that an unwanted message is not waited for.
+        handler = self._expected.get(self._input[0])
+        if handler is None:
+            raise self._unexpected(self._input[0])
+        if len(self._input) < 4:
+            return False
+        length = int.from_bytes(self._input[1:4], "big")
+        if length > MAX_MESSAGE_LENGTH:
+            decode_error(f"a TLS message of {length} bytes is longer than {MAX_MESSAGE_LENGTH}")
+        end = 4 + length
+        if len(self._input) < end:
+            return False
+        message = bytes(self._input[:end])
+        del self._input[:end]
+        handler(message[4:], message)
+        return True
+
+    def _unexpected(self, message_type: int) -> Alert:
+        try:
+            name = HandshakeType(message_type).name.lower()
+        except ValueError:
+            name = f"of type {message_type}"
+        wanted = " or ".join(HandshakeType(t).name.lower() for t in self._expected) or "none"
+        transport_code = None
+        if self.is_complete and message_type == HandshakeType.CERTIFICATE_REQUEST:
+            transport_code = PROTOCOL_VIOLATION  # RFC 9001 Section 4.4
+        return Alert(
+            AlertDescription.UNEXPECTED_MESSAGE,
+            f"a TLS message {name} came where {wanted} is expected",
+            transport_code=transport_code,
+        )
+
+    def _read_from(self, level: Level) -> None:
+        """Go on reading at *level*: a message must not continue across (RFC 9001 Section 4.1.3)."""
+        if self._input:
+            raise Alert(
+                AlertDescription.UNEXPECTED_MESSAGE,
+                "TLS data follows the last message of its encryption level",
+                transport_code=PROTOCOL_VIOLATION,
+            )
+        self._read_level = level
+
+    def _send(self, level: Level, message: bytes) -> None:
+        if self._output and self._output[-1][0] == level:
+            message = self._output.pop()[1] + message
+        self._output.append((level, message))
+
+    def _send_handshake(self, message: bytes) -> None:
+        """Send at the handshake level, as part of the transcript."""
+        self._schedule.add(message)
+        self._send(Level.HANDSHAKE, message)
+
+    # Keys.
+
+    def _install(self, level: Level, *, is_write: bool) -> None:
+        secret = self._client_secret if is_write == self.is_client else self._server_secret
+        self._secrets.append(Secret(level, is_write, self.cipher_suite, secret))
+
+    def _log_secret(self, label: str, secret: bytes) -> None:
+        if self._keylog is not None:
+            self._keylog.write(label, self._client_random, secret)
+
+    def _derive_handshake_secrets(self, shared_secret: bytes) -> None:
+        """Call with the transcript at ServerHello."""
+        self._schedule.extract(shared_secret)
+        self._client_secret = self._schedule.derive(b"c hs traffic")
+        self._server_secret = self._schedule.derive(b"s hs traffic")
+        self._log_secret("CLIENT_HANDSHAKE_TRAFFIC_SECRET", self._client_secret)
+        self._log_secret("SERVER_HANDSHAKE_TRAFFIC_SECRET", self._server_secret)
+
+    def _derive_application_secrets(self) -> None:
+        """Call with the transcript at the server's Finished."""
+        self._schedule.extract()
+        self._client_secret = self._schedule.derive(b"c ap traffic")
+        self._server_secret = self._schedule.derive(b"s ap traffic")
+        self._exporter_secret = self._schedule.derive(b"exp master")
+        self._log_secret("CLIENT_TRAFFIC_SECRET_0", self._client_secret)
+        self._log_secret("SERVER_TRAFFIC_SECRET_0", self._server_secret)
+        self._log_secret("EXPORTER_SECRET", self._exporter_secret)
+
+    # Authentication messages (RFC 8446 Section 4.4).
+
+    def _read_certificate(self, body: bytes, message: bytes) -> None:
+        certificate = Certificate.parse(body)
+        self._schedule.add(message)
+        if certificate.context:
+            raise Alert(AlertDescription.ILLEGAL_PARAMETER, "Certificate has a request context")
+        if certificate.extension_types:
+            raise Alert(
+                AlertDescription.UNSUPPORTED_EXTENSION,
+                "Certificate has extensions that were not asked for",
+            )
+        self.peer_certificates = list(certificate.chain)
+        if certificate.chain:
+            self._peer_key = certificates.public_key(certificate.chain[0])
+
+    def _read_certificate_verify(self, body: bytes, message: bytes, context: bytes) -> None:
+        verify = CertificateVerify.parse(body)
+        if verify.algorithm not in signatures.OFFERED:
+            raise Alert(
+                AlertDescription.ILLEGAL_PARAMETER,
+                f"CertificateVerify uses 0x{verify.algorithm:04x}, which was not offered",
+            )
+        signatures.verify(
+            self._peer_key,
+            verify.algorithm,
+            verify.signature,
+            context,
+            self._schedule.transcript_hash(),
+        )
+        self._schedule.add(message)
+
+    def _send_certificate(
+        self, identity: certificates.Identity, scheme: int, context: bytes
+    ) -> None:
+        self._send_handshake(Certificate(chain=identity.chain).pack())
+        digest = self._schedule.transcript_hash()
+        signature = signatures.sign(identity.key, scheme, context, digest)
+        self._send_handshake(CertificateVerify(algorithm=scheme, signature=signature).pack())
+
+    def _read_finished(self, body: bytes, message: bytes, secret: bytes) -> None:
+        expected = self._schedule.verify_data(secret)
+        if len(body) != len(expected):
+            decode_error(f"Finished has {len(body)} bytes instead of {len(expected)}")
+        if not hmac.compare_digest(body, expected):
+            raise Alert(AlertDescription.DECRYPT_ERROR, "Finished does not fit the handshake")
+        self._schedule.add(message)
+
+    def _send_finished(self, secret: bytes) -> None:
+        self._send_handshake(pack(HandshakeType.FINISHED, self._schedule.verify_data(secret)))

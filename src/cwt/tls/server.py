@@ -1,0 +1,217 @@
+"""The server's side of the handshake (RFC 8446 Section 4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from cwt.tls import groups, signatures
+from cwt.tls.alerts import PROTOCOL_VIOLATION, Alert, AlertDescription
+from cwt.tls.handshake import Handshake, Level
+from cwt.tls.key_schedule import KeySchedule
+from cwt.tls.messages import (
+    TLS_1_3,
+    CertificateRequest,
+    ClientHello,
+    EncryptedExtensions,
+    HandshakeType,
+    HelloRetryRequest,
+    ServerHello,
+)
+
+if TYPE_CHECKING:
+    from cwt.tls.context import ServerContext
+
+__all__ = ["ServerHandshake"]
+
+
+class ServerHandshake(Handshake):
+    """A handshake as server::
+
+    ClientHello -> [HelloRetryRequest <- ClientHello ->]
+                   ServerHello  EncryptedExtensions  [CertificateRequest]
+                   Certificate  CertificateVerify  Finished
+    [Certificate  CertificateVerify]  Finished
+    """
+
+    is_client = False
+
+    def __init__(self, context: ServerContext, transport_parameters: bytes) -> None:
+        super().__init__(context.keylog)
+        self._context = context
+        self._transport_parameters = transport_parameters
+        self._first_hello: ClientHello | None = None
+        self._expected = {HandshakeType.CLIENT_HELLO: self._on_client_hello}
+
+    def _on_client_hello(self, body: bytes, message: bytes) -> None:
+        hello = ClientHello.parse(body)
+        if self._first_hello is None:
+            self._negotiate(hello)
+        else:
+            self._check_second_hello(self._first_hello, hello)
+        self._schedule.add(message)
+        share = self._choose_share(hello)
+        if share is None:
+            self._send_retry(hello)
+            return
+        self.group = share[0]
+        self._send_flight(hello, *groups.respond(*share))
+
+    # Negotiation.
+
+    def _negotiate(self, hello: ClientHello) -> None:
+        """Everything that the first ClientHello decides, except for the group."""
+        self._check_hello(hello)
+        self._client_random = hello.random
+        self.server_name = hello.server_name
+        self.peer_transport_parameters = hello.transport_parameters
+        for protocol in self._context.alpn:
+            if hello.alpn is not None and protocol in hello.alpn:
+                self.alpn = protocol
+                break
+        else:
+            raise Alert(
+                AlertDescription.NO_APPLICATION_PROTOCOL,
+                "the client offers none of our application protocols",
+            )
+        for cipher_suite in self._context.cipher_suites:
+            if cipher_suite in hello.cipher_suites:
+                self.cipher_suite = cipher_suite
+                break
+        else:
+            raise Alert(AlertDescription.HANDSHAKE_FAILURE, "no cipher suite in common")
+        self._schedule = KeySchedule(self.cipher_suite)
+
+    def _check_hello(self, hello: ClientHello) -> None:
+        if hello.supported_versions is None or TLS_1_3 not in hello.supported_versions:
+            raise Alert(AlertDescription.PROTOCOL_VERSION, "the client does not offer TLS 1.3")
+        if hello.session_id:
+            raise Alert(
+                AlertDescription.ILLEGAL_PARAMETER,
+                "the client asks for the compatibility mode that QUIC forbids",
+                transport_code=PROTOCOL_VIOLATION,  # RFC 9001 Section 8.4
+            )
+        if hello.compression_methods != b"\0":
+            raise Alert(AlertDescription.ILLEGAL_PARAMETER, "the client offers compression")
+        if hello.transport_parameters is None:
+            raise Alert(
+                AlertDescription.MISSING_EXTENSION, "the client sent no quic_transport_parameters"
+            )
+        for name in ("supported_groups", "key_shares", "signature_algorithms"):
+            if getattr(hello, name) is None:
+                raise Alert(AlertDescription.MISSING_EXTENSION, f"ClientHello has no {name}")
+        if hello.cookie is not None:
+            raise Alert(AlertDescription.ILLEGAL_PARAMETER, "the client made up a cookie")
+
+    def _check_second_hello(self, first: ClientHello, second: ClientHello) -> None:
+        """After HelloRetryRequest only the key shares may differ (RFC 8446 Section 4.1.2)."""
+        self._check_hello(second)
+        for name in (
+            "random",
+            "cipher_suites",
+            "server_name",
+            "supported_versions",
+            "supported_groups",
+            "signature_algorithms",
+            "alpn",
+            "transport_parameters",
+        ):
+            if getattr(first, name) != getattr(second, name):
+                raise Alert(
+                    AlertDescription.ILLEGAL_PARAMETER,
+                    f"{name} changed between the ClientHello and the retried one",
+                )
+        if [group for group, _ in second.key_shares or ()] != [self.group]:
+            raise Alert(
+                AlertDescription.ILLEGAL_PARAMETER,
+                "the retried ClientHello does not have the one key share it was asked for",
+            )
+
+    def _choose_share(self, hello: ClientHello) -> tuple[int, bytes] | None:
+        """The client's share to use: of the groups that need no further round trip, our best."""
+        shares = dict(hello.key_shares or ())
+        for group in shares:
+            if group not in (hello.supported_groups or ()):
+                raise Alert(
+                    AlertDescription.ILLEGAL_PARAMETER,
+                    f"the client sent a key share for group 0x{group:04x} without offering it",
+                )
+        for group in self._context.groups:
+            if group in shares:
+                return group, shares[group]
+        return None
+
+    # Answers.
+
+    def _send_retry(self, hello: ClientHello) -> None:
+        for group in self._context.groups:
+            if group in (hello.supported_groups or ()):
+                self.group = group
+                break
+        else:
+            raise Alert(AlertDescription.HANDSHAKE_FAILURE, "no key exchange group in common")
+        self._first_hello = hello
+        self._schedule.restart()
+        retry = HelloRetryRequest(cipher_suite=self.cipher_suite, selected_group=self.group).pack()
+        self._schedule.add(retry)
+        self._send(Level.INITIAL, retry)
+
+    def _send_flight(self, hello: ClientHello, share: bytes, shared_secret: bytes) -> None:
+        """ServerHello to Finished."""
+        identity = self._context.identity_for(self.server_name)
+        scheme = signatures.choose(identity.key, hello.signature_algorithms or ())
+        server_hello = ServerHello(
+            random=self._context.random(32),
+            cipher_suite=self.cipher_suite,
+            key_share=(self.group, share),
+        ).pack()
+        self._schedule.add(server_hello)
+        self._send(Level.INITIAL, server_hello)
+        self._derive_handshake_secrets(shared_secret)
+        self._install(Level.HANDSHAKE, is_write=True)
+        self._install(Level.HANDSHAKE, is_write=False)
+        self._read_from(Level.HANDSHAKE)
+
+        extensions = EncryptedExtensions(
+            server_name_used=self.server_name is not None,
+            alpn=(self.alpn or b"",),
+            transport_parameters=self._transport_parameters,
+        )
+        self._send_handshake(extensions.pack())
+        if self._context.verifier is not None:
+            request = CertificateRequest(signature_algorithms=signatures.OFFERED)
+            self._send_handshake(request.pack())
+        self._send_certificate(identity, scheme, signatures.SERVER_CONTEXT)
+        self._send_finished(self._server_secret)
+
+        self._client_handshake_secret = self._client_secret
+        self._derive_application_secrets()
+        self._install(Level.APPLICATION, is_write=True)
+        if self._context.verifier is not None:
+            self._expected = {HandshakeType.CERTIFICATE: self._on_certificate}
+        else:
+            self._expected = {HandshakeType.FINISHED: self._on_finished}
+
+    # The client's second flight.
+
+    def _on_certificate(self, body: bytes, message: bytes) -> None:
+        self._read_certificate(body, message)
+        if not self.peer_certificates:
+            raise Alert(
+                AlertDescription.CERTIFICATE_REQUIRED,
+                "the client sent no certificate and client_ca asks for one",
+                certificate=True,
+            )
+        assert self._context.verifier is not None
+        self._context.verifier.check(self.peer_certificates)
+        self._expected = {HandshakeType.CERTIFICATE_VERIFY: self._on_certificate_verify}
+
+    def _on_certificate_verify(self, body: bytes, message: bytes) -> None:
+        self._read_certificate_verify(body, message, signatures.CLIENT_CONTEXT)
+        self._expected = {HandshakeType.FINISHED: self._on_finished}
+
+    def _on_finished(self, body: bytes, message: bytes) -> None:
+        self._read_finished(body, message, self._client_handshake_secret)
+        self._read_from(Level.APPLICATION)
+        self._install(Level.APPLICATION, is_write=False)
+        self.is_complete = True
+        self._expected = {}

@@ -1,0 +1,79 @@
+"""Two handshakes joined in memory."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from cwt.tls import ClientContext, ClientHandshake, Handshake, ServerContext, ServerHandshake
+from cwt.tls.development import (
+    CertificateAuthority,
+    DevelopmentCertificate,
+    certificate_authority,
+    development_certificate,
+    issue,
+)
+
+CLIENT_PARAMETERS = b"\x01\x02\x67\x10"
+SERVER_PARAMETERS = b"\x01\x02\x4e\x20"
+
+
+@cache
+def self_signed() -> DevelopmentCertificate:
+    return development_certificate()
+
+
+@cache
+def root() -> CertificateAuthority:
+    return certificate_authority()
+
+
+@cache
+def leaf(kind: str = "p256") -> DevelopmentCertificate:
+    return issue(root(), ["localhost", "a.example", "127.0.0.1"], kind=kind)
+
+
+def client_context(**options: Any) -> ClientContext:
+    options.setdefault("alpn", [b"h3"])
+    if "verify" not in options:
+        options.setdefault("server_certificate_hashes", [self_signed().sha256])
+    return ClientContext(**options)
+
+
+def server_context(
+    certificate: DevelopmentCertificate | None = None, **options: Any
+) -> ServerContext:
+    certificate = certificate or self_signed()
+    options.setdefault("alpn", [b"h3"])
+    options.setdefault("certificate_chain", certificate.chain)
+    options.setdefault("private_key", certificate.private_key)
+    return ServerContext(**options)
+
+
+def pair(
+    client: ClientContext | None = None,
+    server: ServerContext | None = None,
+    server_name: str = "localhost",
+) -> tuple[ClientHandshake, ServerHandshake]:
+    return (
+        (client or client_context()).handshake(server_name, CLIENT_PARAMETERS),
+        (server or server_context()).handshake(SERVER_PARAMETERS),
+    )
+
+
+def deliver(sender: Handshake, receiver: Handshake, size: int | None = None) -> bool:
+    """Hand over what *sender* has, in pieces of *size* bytes; False when it had nothing."""
+    output = sender.output()
+    for level, data in output:
+        step = size or len(data)
+        for start in range(0, len(data), step):
+            receiver.receive(level, data[start : start + step])
+    return bool(output)
+
+
+def run(client: Handshake, server: Handshake, size: int | None = None) -> None:
+    """The whole handshake."""
+    client.start()
+    server.start()
+    while deliver(client, server, size) or deliver(server, client, size):
+        pass
