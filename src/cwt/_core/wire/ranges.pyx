@@ -25,7 +25,7 @@ cdef class RangeSet:
         return self.count
 
     def __iter__(self):
-        return iter([(self.items[i].start, self.items[i].end) for i in range(self.count)])
+        return iter([(self.items[index].start, self.items[index].end) for index in range(self.count)])
 
     def __contains__(self, uint64_t value):
         return self.contains(value)

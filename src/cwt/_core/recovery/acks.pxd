@@ -1,0 +1,34 @@
+"""What to acknowledge and when (RFC 9000 Section 13.2)."""
+
+from libc.stdint cimport int64_t, uint64_t
+
+from cwt._core.wire.frame cimport PacketBuilder
+from cwt._core.wire.ranges cimport RangeSet
+
+cdef enum:
+    MAX_ACK_RANGES = 64
+
+
+cdef class AckTracker:
+    cdef readonly RangeSet received          # packet numbers still to be reported
+    cdef readonly int64_t largest            # -1 for none
+    cdef int64_t largest_time
+    cdef uint64_t floor                      # below it everything counts as received
+    cdef readonly bint immediate             # an ACK is due now
+    cdef readonly int unacked                # ack-eliciting packets since the last ACK
+    cdef int64_t deadline                    # of the delayed ACK, 0 for none
+    cdef readonly int64_t max_delay          # 0: acknowledge every packet at once
+    cdef int delay_exponent
+    cdef public int threshold                # ack-eliciting packets that make an ACK due
+    cdef uint64_t ecn[3]                     # ECT(0), ECT(1), CE
+    cdef bint has_ecn
+
+    cpdef bint is_duplicate(self, uint64_t number) noexcept
+    cpdef int on_packet(self, uint64_t number, bint ack_eliciting, int ecn, int64_t now) except -1
+    cpdef bint is_due(self, int64_t now) noexcept
+    cdef bint has_anything(self) noexcept
+    cdef bint write(self, PacketBuilder* p, int64_t now) noexcept
+    cdef int on_acked(self, uint64_t largest) except -1
+    cpdef int64_t next_timeout(self) noexcept
+    cdef uint64_t _gap(self, size_t upper) noexcept
+    cdef uint64_t _length(self, size_t index) noexcept

@@ -1,0 +1,22 @@
+"""The interface of a congestion controller (RFC 9002 Section 7)."""
+
+from libc.stdint cimport int64_t, uint64_t
+
+from cwt._core.recovery.rtt cimport RttEstimator
+
+
+cdef class CongestionController:
+    cdef readonly uint64_t window            # bytes that may be in flight
+    cdef readonly uint64_t slow_start_threshold
+    cdef readonly uint64_t max_datagram_size
+    cdef readonly int64_t recovery_start     # packets sent before it do not shrink the window again
+
+    cpdef int on_sent(self, uint64_t size, uint64_t in_flight, int64_t now) except -1
+    cpdef int on_acked(
+        self, uint64_t size, int64_t time_sent, bint window_limited, RttEstimator rtt, int64_t now
+    ) except -1
+    cpdef int on_ack_done(self, uint64_t largest_acked, uint64_t next_number, RttEstimator rtt) except -1
+    cpdef int on_lost(self, int64_t time_sent, int64_t now) except -1
+    cpdef int on_persistent_congestion(self) except -1
+    cpdef bint in_slow_start(self) noexcept
+    cdef uint64_t pacing_rate(self, RttEstimator rtt) noexcept

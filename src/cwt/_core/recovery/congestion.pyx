@@ -1,0 +1,55 @@
+"""The interface of a congestion controller (RFC 9002 Section 7).
+
+A controller is told what was sent, acknowledged and lost, and answers with ``window``.
+"""
+
+cimport cython
+from libc.stdint cimport int64_t, uint64_t
+
+from cwt._core.recovery.rtt cimport RttEstimator
+
+
+cdef class CongestionController:
+    """Base of all controllers: the initial window, and the calls a controller answers."""
+
+    def __init__(self, uint64_t max_datagram_size=1200):
+        self.max_datagram_size = max_datagram_size
+        self.window = min(10 * max_datagram_size, max(<uint64_t>14720, 2 * max_datagram_size))
+        self.slow_start_threshold = <uint64_t>-1
+        self.recovery_start = -1
+
+    cpdef int on_sent(self, uint64_t size, uint64_t in_flight, int64_t now) except -1:
+        """A packet of *size* bytes went out; *in_flight* was the sum before it."""
+        return 0
+
+    cpdef int on_acked(
+        self, uint64_t size, int64_t time_sent, bint window_limited, RttEstimator rtt, int64_t now
+    ) except -1:
+        """*size* bytes sent at *time_sent* arrived; *window_limited*: the window was in use."""
+        raise NotImplementedError
+
+    cpdef int on_ack_done(
+        self, uint64_t largest_acked, uint64_t next_number, RttEstimator rtt
+    ) except -1:
+        """An ACK frame is dealt with: *rtt* is up to date, *next_number* will be sent next."""
+        return 0
+
+    cpdef int on_lost(self, int64_t time_sent, int64_t now) except -1:
+        """The newest of the packets found lost together was sent at *time_sent*."""
+        raise NotImplementedError
+
+    cpdef int on_persistent_congestion(self) except -1:
+        """All packets of a long period were lost (RFC 9002 Section 7.6)."""
+        self.window = 2 * self.max_datagram_size
+        self.recovery_start = -1
+        return 0
+
+    cpdef bint in_slow_start(self) noexcept:
+        """Whether the window still grows exponentially."""
+        return self.window < self.slow_start_threshold
+
+    cdef uint64_t pacing_rate(self, RttEstimator rtt) noexcept:
+        # Bytes a second: more than a window per round trip so that pacing never starves (Section 7.7).
+        cdef uint64_t factor = 2 if self.in_slow_start() else 1
+        cdef double seconds = max(rtt.smoothed, <int64_t>1000) / 1e9
+        return <uint64_t>(self.window * factor * 1.25 / seconds)

@@ -1,0 +1,135 @@
+"""CUBIC (RFC 9438) with HyStart++ (RFC 9406)."""
+
+cimport cython
+from libc.math cimport cbrt
+from libc.stdint cimport int64_t, uint64_t
+
+from cwt._core.recovery.congestion cimport CongestionController
+from cwt._core.recovery.rtt cimport RttEstimator
+
+cdef double C = 0.4                          # RFC 9438 Section 5.1
+cdef double BETA = 0.7                       # Section 4.6
+cdef double ALPHA = 3 * (1 - 0.7) / (1 + 0.7)    # Section 4.3
+
+# RFC 9406 Section 4.3, nanoseconds and counts.
+cdef int64_t MIN_RTT_THRESHOLD = 4_000_000
+cdef int64_t MAX_RTT_THRESHOLD = 16_000_000
+cdef int RTT_SAMPLES = 8
+cdef int CSS_GROWTH_DIVISOR = 4
+cdef int CSS_ROUNDS = 5
+cdef int64_t NO_RTT = 1 << 62
+
+
+@cython.final
+cdef class Cubic(CongestionController):
+    """CUBIC window growth after slow start; HyStart++ ends slow start before the queue overflows."""
+
+    cdef double w_max                        # all windows in datagrams
+    cdef double w_estimate
+    cdef double k                            # seconds
+    cdef int64_t epoch_start
+    cdef double cwnd_epoch
+    cdef uint64_t acked_remainder
+    # HyStart++
+    cdef uint64_t window_end
+    cdef int64_t last_round_minimum
+    cdef int64_t round_minimum
+    cdef int64_t css_baseline
+    cdef int samples
+    cdef int css_round
+    cdef readonly bint in_css                # conservative slow start
+
+    def __init__(self, uint64_t max_datagram_size=1200):
+        CongestionController.__init__(self, max_datagram_size)
+        self.epoch_start = -1
+        self.last_round_minimum = NO_RTT
+        self.round_minimum = NO_RTT
+
+    cpdef int on_acked(
+        self, uint64_t size, int64_t time_sent, bint window_limited, RttEstimator rtt, int64_t now
+    ) except -1:
+        if time_sent <= self.recovery_start or not window_limited:
+            return 0
+        if self.in_slow_start():
+            self.window += size // CSS_GROWTH_DIVISOR if self.in_css else size
+            return 0
+        self._avoid_congestion(size, rtt, now)
+        return 0
+
+    cdef void _avoid_congestion(self, uint64_t size, RttEstimator rtt, int64_t now) noexcept:
+        cdef double mds = self.max_datagram_size
+        cdef double cwnd = self.window / mds, t, target, growth
+        if self.epoch_start < 0:
+            self.epoch_start = now
+            self.cwnd_epoch = cwnd
+            self.w_estimate = cwnd
+            if cwnd < self.w_max:
+                self.k = cbrt((self.w_max - cwnd) / C)
+            else:
+                self.k = 0
+                self.w_max = cwnd
+        t = (now - self.epoch_start + rtt.smoothed) / 1e9
+        target = C * (t - self.k) ** 3 + self.w_max
+        target = min(max(target, cwnd), 1.5 * cwnd)
+        self.w_estimate += (ALPHA if self.w_estimate < self.w_max else 1.0) * (size / mds) / cwnd
+        if self.w_estimate > target:
+            growth = max(self.w_estimate - cwnd, 0.0)
+        else:
+            growth = (target - cwnd) / cwnd * (size / mds)
+        self.window += <uint64_t>(growth * mds)
+
+    cpdef int on_ack_done(
+        self, uint64_t largest_acked, uint64_t next_number, RttEstimator rtt
+    ) except -1:
+        cdef int64_t threshold
+        if not self.in_slow_start():
+            return 0
+        if largest_acked >= self.window_end:
+            self._new_round(next_number)
+        self.round_minimum = min(self.round_minimum, rtt.latest)
+        self.samples += 1
+        if self.samples < RTT_SAMPLES:
+            return 0
+        if self.in_css:
+            if self.round_minimum < self.css_baseline:
+                self.in_css = False
+            return 0
+        if self.round_minimum == NO_RTT or self.last_round_minimum == NO_RTT:
+            return 0
+        threshold = max(MIN_RTT_THRESHOLD, min(self.last_round_minimum // 8, MAX_RTT_THRESHOLD))
+        if self.round_minimum >= self.last_round_minimum + threshold:
+            self.css_baseline = self.round_minimum
+            self.in_css = True
+            self.css_round = 0
+        return 0
+
+    cdef void _new_round(self, uint64_t next_number) noexcept:
+        self.window_end = next_number
+        self.last_round_minimum = self.round_minimum
+        self.round_minimum = NO_RTT
+        self.samples = 0
+        if self.in_css:
+            self.css_round += 1
+            if self.css_round >= CSS_ROUNDS:
+                self.slow_start_threshold = self.window
+                self.in_css = False
+
+    cpdef int on_lost(self, int64_t time_sent, int64_t now) except -1:
+        cdef double cwnd
+        if time_sent <= self.recovery_start:
+            return 0
+        self.recovery_start = now
+        self.epoch_start = -1
+        self.in_css = False
+        cwnd = self.window / <double>self.max_datagram_size
+        # Fast convergence (RFC 9438 Section 4.7).
+        self.w_max = cwnd * (1 + BETA) / 2 if cwnd < self.w_max else cwnd
+        self.window = max(<uint64_t>(self.window * BETA), 2 * self.max_datagram_size)
+        self.slow_start_threshold = self.window
+        return 0
+
+    cpdef int on_persistent_congestion(self) except -1:
+        CongestionController.on_persistent_congestion(self)
+        self.epoch_start = -1
+        self.w_max = 0
+        return 0

@@ -1,0 +1,49 @@
+"""Loss detection and probe timeouts (RFC 9002 Section 6)."""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from cwt._core.recovery.congestion cimport CongestionController
+from cwt._core.recovery.pacer cimport Pacer
+from cwt._core.recovery.rtt cimport RttEstimator
+from cwt._core.recovery.sent cimport RecordHandler, SentPacket, SentPackets
+from cwt._core.wire.frame cimport AckFrame, PacketBuilder
+
+cdef enum:
+    SPACES = 3
+
+
+cdef class LossRecovery:
+    cdef readonly RttEstimator rtt
+    cdef readonly CongestionController congestion
+    cdef readonly Pacer pacer
+    cdef SentPackets initial, handshake, application
+    cdef int64_t largest_acked[SPACES]       # -1 for none
+    cdef int64_t loss_time[SPACES]           # 0 for none
+    cdef int64_t last_eliciting[SPACES]      # when the last ack-eliciting packet went out
+    cdef int64_t skipped[SPACES]             # the newest number left out on purpose, -1 for none
+    cdef int64_t first_sample_time
+    cdef int probes[SPACES]                  # probe packets to send regardless of the window
+    cdef readonly uint64_t bytes_in_flight
+    cdef readonly int pto_count
+    cdef public bint is_client
+    cdef public bint handshake_confirmed
+    cdef public bint peer_validated          # the peer has validated our address
+    cdef public bint has_handshake_keys
+    cdef readonly uint64_t packets_lost
+    cdef readonly uint64_t bytes_lost
+    cdef readonly uint64_t bytes_acked
+
+    cdef SentPackets sent(self, int space)
+    cdef int on_sent(self, int space, const PacketBuilder* p, uint32_t size, int64_t now) except -1
+    cdef int on_ack(
+        self, int space, AckFrame* ack, int64_t delay, int64_t now, RecordHandler handler
+    ) except -1
+    cdef int _acked(self, int space, uint64_t start, uint64_t end, int64_t now, bint limited, bint* eliciting, RecordHandler handler) except -1
+    cdef int _detect_lost(self, int space, int64_t now, RecordHandler handler) except -1
+    cdef int _lose(self, SentPackets s, SentPacket* p, int space, RecordHandler handler) except -1
+    cdef int64_t _pto_deadline(self, int* space, int64_t now) noexcept
+    cdef int64_t next_timeout(self, int64_t now) noexcept
+    cdef int on_timeout(self, int64_t now, RecordHandler handler) except -1
+    cdef int _probe(self, int space, RecordHandler handler) except -1
+    cdef void discard(self, int space) noexcept
+    cdef bint may_send(self, uint64_t size) noexcept

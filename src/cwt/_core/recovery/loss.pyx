@@ -1,0 +1,265 @@
+"""Loss detection and probe timeouts (RFC 9002 Section 6)."""
+
+cimport cython
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from cwt._core.recovery.congestion cimport CongestionController
+from cwt._core.recovery.pacer cimport Pacer
+from cwt._core.recovery.rtt cimport RttEstimator
+from cwt._core.recovery.sent cimport (
+    ACKED, ELICITING, IN_FLIGHT, OUTSTANDING, RecordHandler, SentPacket, SentPackets,
+)
+from cwt._core.wire.cursor cimport read_varint
+from cwt._core.wire.frame cimport ACK, AckFrame, FrameRecord, PacketBuilder
+
+from cwt.errors import TransportError, TransportErrorCode
+
+cdef enum:
+    PACKET_THRESHOLD = 3
+    PERSISTENT_CONGESTION_PTOS = 3
+    MAX_PTO_BACKOFF = 10     # doublings
+
+
+@cython.final
+cdef class LossRecovery:
+    """What is in flight, in all three packet number spaces (0 Initial, 1 Handshake, 2 application).
+
+    What packets carried goes back to its owners through a ``RecordHandler`` given to each call.
+    """
+
+    def __init__(self, RttEstimator rtt, CongestionController congestion, Pacer pacer, bint is_client):
+        cdef int space
+        self.rtt = rtt
+        self.congestion = congestion
+        self.pacer = pacer
+        self.is_client = is_client
+        self.peer_validated = not is_client
+        self.initial = SentPackets()
+        self.handshake = SentPackets()
+        self.application = SentPackets()
+        for space in range(SPACES):
+            self.largest_acked[space] = -1
+            self.skipped[space] = -1
+
+    cdef SentPackets sent(self, int space):
+        return self.application if space == 2 else self.initial if space == 0 else self.handshake
+
+    cdef bint may_send(self, uint64_t size) noexcept:
+        # Whether the window has room for a packet of *size*.
+        return self.bytes_in_flight + size <= self.congestion.window
+
+    cdef int on_sent(self, int space, const PacketBuilder* p, uint32_t size, int64_t now) except -1:
+        self.sent(space).add(p, size, now)
+        if not p.in_flight:
+            return 0
+        self.congestion.on_sent(size, self.bytes_in_flight, now)
+        self.bytes_in_flight += size
+        self.pacer.on_sent(size)
+        if p.ack_eliciting:
+            self.last_eliciting[space] = now
+            if self.probes[space] > 0:
+                self.probes[space] -= 1
+        return 0
+
+    cdef int on_ack(
+        self, int space, AckFrame* ack, int64_t delay, int64_t now, RecordHandler handler
+    ) except -1:
+        cdef SentPackets s = self.sent(space)
+        cdef uint64_t i, end, start, gap = 0, length = 0, settled = s.outstanding
+        cdef int64_t largest_time = -1
+        cdef bint eliciting = False, limited = 2 * self.bytes_in_flight >= self.congestion.window
+        cdef SentPacket* packet
+        if ack.largest >= s.next:
+            raise TransportError(
+                TransportErrorCode.PROTOCOL_VIOLATION, "ACK of a packet that was not sent", ACK
+            )
+        if ack.largest >= s.base:
+            packet = s.at(ack.largest)
+            if packet.flags & OUTSTANDING:
+                largest_time = packet.time
+        end = ack.largest + 1
+        start = ack.largest - ack.first_range
+        for i in range(ack.range_count + 1):
+            if i:
+                read_varint(&ack.ranges, &gap)
+                read_varint(&ack.ranges, &length)
+                end = start - gap - 1
+                start = end - length - 1
+            if <int64_t>start <= self.skipped[space] < <int64_t>end:
+                raise TransportError(
+                    TransportErrorCode.PROTOCOL_VIOLATION, "ACK of a skipped packet number", ACK
+                )
+            if end <= s.base:
+                break
+            self._acked(space, start, end, now, limited, &eliciting, handler)
+        if settled == s.outstanding:
+            return 0
+        self.largest_acked[space] = max(self.largest_acked[space], <int64_t>ack.largest)
+        if largest_time >= 0 and eliciting:
+            if not self.rtt.has_sample:
+                self.first_sample_time = now
+            self.rtt.sample(
+                now - largest_time, delay if space == 2 else 0, self.handshake_confirmed
+            )
+            self.congestion.on_ack_done(ack.largest, s.next, self.rtt)
+        self._detect_lost(space, now, handler)
+        if self.peer_validated or not self.is_client:
+            self.pto_count = 0
+        s.trim()
+        return 0
+
+    cdef int _acked(
+        self, int space, uint64_t start, uint64_t end, int64_t now, bint limited, bint* eliciting,
+        RecordHandler handler
+    ) except -1:
+        cdef SentPackets s = self.sent(space)
+        cdef uint64_t number
+        cdef SentPacket* packet
+        cdef SentPacket copy
+        cdef int i
+        start = max(start, s.base)
+        for number in range(start, end):
+            packet = s.at(number)
+            if not packet.flags & OUTSTANDING:
+                continue
+            copy = packet[0]
+            s.settle(packet, ACKED)
+            self.bytes_in_flight -= copy.size
+            self.bytes_acked += copy.size
+            if copy.flags & ELICITING:
+                eliciting[0] = True
+            self.congestion.on_acked(copy.size, copy.time, limited, self.rtt, now)
+            for i in range(copy.frame_count):
+                handler.record_acked(s.frame(&copy, i), space)
+        return 0
+
+    cdef int _lose(self, SentPackets s, SentPacket* p, int space, RecordHandler handler) except -1:
+        cdef SentPacket copy = p[0]
+        cdef int i
+        s.settle(p, 0)
+        self.bytes_in_flight -= copy.size
+        self.packets_lost += 1
+        self.bytes_lost += copy.size
+        for i in range(copy.frame_count):
+            handler.record_lost(s.frame(&copy, i), space)
+        return 0
+
+    cdef int _detect_lost(self, int space, int64_t now, RecordHandler handler) except -1:
+        # RFC 9002 Section A.10.  Times and numbers grow together: the first survivor ends the search.
+        cdef SentPackets s = self.sent(space)
+        cdef int64_t delay = self.rtt.loss_delay(), newest = -1, time
+        cdef int64_t run_start = -1, run = 0
+        cdef uint64_t number
+        cdef SentPacket* packet
+        self.loss_time[space] = 0
+        if self.largest_acked[space] < 0:
+            return 0
+        for number in range(s.base, min(<uint64_t>self.largest_acked[space], s.next)):
+            packet = s.at(number)
+            if packet.flags & ACKED:
+                run_start = -1
+            if not packet.flags & OUTSTANDING:
+                continue
+            time = packet.time
+            if time + delay > now and <uint64_t>self.largest_acked[space] < number + PACKET_THRESHOLD:
+                self.loss_time[space] = time + delay
+                break
+            newest = time
+            if packet.flags & ELICITING and time > self.first_sample_time:
+                if run_start < 0:
+                    run_start = time
+                run = max(run, time - run_start)
+            self._lose(s, packet, space, handler)
+        if newest < 0:
+            return 0
+        self.congestion.on_lost(newest, now)
+        if self.rtt.has_sample and run > PERSISTENT_CONGESTION_PTOS * self.rtt.pto(True):
+            self.congestion.on_persistent_congestion()
+        return 0
+
+    cdef int64_t _pto_deadline(self, int* which, int64_t now) noexcept:
+        # RFC 9002 Section A.8, 0 for none.
+        cdef int space
+        cdef int64_t best = 0, deadline, backoff = <int64_t>1 << min(self.pto_count, MAX_PTO_BACKOFF)
+        if not self.initial.eliciting and not self.handshake.eliciting and not self.application.eliciting:
+            if self.peer_validated or not self.is_client:
+                return 0
+            # The server may be blocked by the anti-amplification limit: keep asking.
+            which[0] = 1 if self.has_handshake_keys else 0
+            deadline = max(max(self.last_eliciting[0], self.last_eliciting[1]), <int64_t>1)
+            return deadline + self.rtt.pto(False) * backoff
+        for space in range(SPACES):
+            if not self.sent(space).eliciting:
+                continue
+            if space == 2 and not self.handshake_confirmed:
+                break        # Section 6.2.1
+            deadline = self.last_eliciting[space] + self.rtt.pto(space == 2) * backoff
+            if best == 0 or deadline < best:
+                best = deadline
+                which[0] = space
+        return best
+
+    cdef int64_t next_timeout(self, int64_t now) noexcept:
+        # When on_timeout is due, 0 for never.
+        cdef int space
+        cdef int64_t best = 0
+        for space in range(SPACES):
+            if self.loss_time[space] and (best == 0 or self.loss_time[space] < best):
+                best = self.loss_time[space]
+        if best:
+            return best
+        return self._pto_deadline(&space, now)
+
+    cdef int on_timeout(self, int64_t now, RecordHandler handler) except -1:
+        cdef int space = 0, which = -1
+        cdef int64_t deadline
+        for space in range(SPACES):
+            if self.loss_time[space]:
+                which = space
+                if self.loss_time[space] <= now:
+                    self._detect_lost(space, now, handler)
+                    self.sent(space).trim()
+        if which >= 0:
+            return 0
+        deadline = self._pto_deadline(&space, now)
+        if deadline == 0 or deadline > now:
+            return 0
+        self.pto_count += 1
+        self.probes[space] = 1 if self.pto_count == 1 else 2
+        self.last_eliciting[space] = max(self.last_eliciting[space], <int64_t>1)
+        self._probe(space, handler)
+        return 0
+
+    cdef int _probe(self, int space, RecordHandler handler) except -1:
+        # Let probes carry what is oldest: give its frames back to their owners, the packet stays in flight.
+        cdef SentPackets s = self.sent(space)
+        cdef uint64_t number
+        cdef SentPacket* packet
+        cdef SentPacket copy
+        cdef int i, left = self.probes[space]
+        for number in range(s.base, s.next):
+            packet = s.at(number)
+            if packet.flags & (OUTSTANDING | ELICITING) != OUTSTANDING | ELICITING:
+                continue
+            copy = packet[0]
+            for i in range(copy.frame_count):
+                handler.record_lost(s.frame(&copy, i), space)
+            left -= 1
+            if left == 0:
+                break
+        return 0
+
+    cdef void discard(self, int space) noexcept:
+        # The keys of *space* are gone (RFC 9002 Section 6.4).
+        cdef SentPackets s = self.sent(space)
+        cdef uint64_t number
+        cdef SentPacket* packet
+        for number in range(s.base, s.next):
+            packet = s.at(number)
+            if packet.flags & OUTSTANDING:
+                self.bytes_in_flight -= packet.size
+        s.clear()
+        self.loss_time[space] = 0
+        self.probes[space] = 0
+        self.last_eliciting[space] = 0
+        self.pto_count = 0

@@ -1,0 +1,20 @@
+"""Round-trip time estimate (RFC 9002 Section 5)."""
+
+from libc.stdint cimport int64_t
+
+cdef enum:
+    GRANULARITY = 1000000    # nanoseconds
+
+
+cdef class RttEstimator:
+    cdef readonly int64_t initial
+    cdef readonly int64_t latest
+    cdef readonly int64_t smoothed
+    cdef readonly int64_t variation
+    cdef readonly int64_t minimum
+    cdef readonly bint has_sample
+    cdef public int64_t max_ack_delay        # of the peer
+
+    cpdef void sample(self, int64_t latest, int64_t ack_delay, bint confirmed) noexcept
+    cpdef int64_t pto(self, bint with_ack_delay) noexcept
+    cdef int64_t loss_delay(self) noexcept

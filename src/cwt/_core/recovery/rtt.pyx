@@ -1,0 +1,48 @@
+"""Round-trip time estimate (RFC 9002 Section 5)."""
+
+cimport cython
+from libc.stdint cimport int64_t
+
+
+@cython.final
+cdef class RttEstimator:
+    """Latest, smoothed and minimum round-trip time, in nanoseconds."""
+
+    def __init__(self, int64_t initial, int64_t max_ack_delay=25_000_000):
+        self.initial = initial
+        self.smoothed = initial
+        self.variation = initial // 2
+        self.max_ack_delay = max_ack_delay
+
+    cpdef void sample(self, int64_t latest, int64_t ack_delay, bint confirmed) noexcept:
+        """Take a sample (Section 5.3); *confirmed*: the handshake is, so max_ack_delay binds."""
+        cdef int64_t adjusted, difference
+        self.latest = latest
+        if not self.has_sample:
+            self.has_sample = True
+            self.minimum = latest
+            self.smoothed = latest
+            self.variation = latest // 2
+            return
+        self.minimum = min(self.minimum, latest)
+        if confirmed:
+            ack_delay = min(ack_delay, self.max_ack_delay)
+        adjusted = latest
+        if latest >= self.minimum + ack_delay:
+            adjusted = latest - ack_delay
+        difference = self.smoothed - adjusted
+        if difference < 0:
+            difference = -difference
+        self.variation = (3 * self.variation + difference) // 4
+        self.smoothed = (7 * self.smoothed + adjusted) // 8
+
+    cpdef int64_t pto(self, bint with_ack_delay) noexcept:
+        """The probe timeout without back-off (Section 6.2.1)."""
+        cdef int64_t value = self.smoothed + max(4 * self.variation, <int64_t>GRANULARITY)
+        if with_ack_delay:
+            value += self.max_ack_delay
+        return value
+
+    cdef int64_t loss_delay(self) noexcept:
+        # 9/8 of the larger RTT (Section 6.1.2).
+        return max(9 * max(self.latest, self.smoothed) // 8, <int64_t>GRANULARITY)

@@ -1,0 +1,145 @@
+"""Sent packets and what they carried, in two rings (RFC 9002 Section A.1)."""
+
+cimport cython
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from cwt._core.wire.frame cimport FrameRecord, PacketBuilder
+
+cdef enum:
+    FIRST_PACKETS = 32
+    FIRST_FRAMES = 32
+
+
+cdef class RecordHandler:
+    """Hands what a packet carried back to the component that wrote it."""
+
+    cdef int record_acked(self, const FrameRecord* r, int space) except -1:
+        return 0
+
+    cdef int record_lost(self, const FrameRecord* r, int space) except -1:
+        return 0
+
+
+@cython.final
+cdef class SentPackets:
+    """The sent packets of one packet number space, oldest first.
+
+    A packet leaves when all before it have been settled, so both rings move like queues.
+    """
+
+    def __cinit__(self):
+        self.packets = NULL
+        self.frames = NULL
+        self.packet_mask = 0
+        self.frame_mask = 0
+
+    def __dealloc__(self):
+        PyMem_Free(self.packets)
+        PyMem_Free(self.frames)
+
+    cdef int _grow_packets(self) except -1:
+        cdef uint64_t size = (self.packet_mask + 1) * 2 if self.packets != NULL else FIRST_PACKETS
+        cdef uint64_t number
+        cdef SentPacket* packets = <SentPacket*>PyMem_Malloc(size * sizeof(SentPacket))
+        if packets == NULL:
+            raise MemoryError
+        for number in range(self.base, self.next):
+            packets[number & (size - 1)] = self.packets[number & self.packet_mask]
+        PyMem_Free(self.packets)
+        self.packets = packets
+        self.packet_mask = size - 1
+        return 0
+
+    cdef int _grow_frames(self, uint64_t needed) except -1:
+        cdef uint64_t size = (self.frame_mask + 1) * 2 if self.frames != NULL else FIRST_FRAMES
+        cdef uint64_t i
+        cdef FrameRecord* frames
+        while size < self.frame_tail - self.frame_head + needed:
+            size *= 2
+        frames = <FrameRecord*>PyMem_Malloc(size * sizeof(FrameRecord))
+        if frames == NULL:
+            raise MemoryError
+        for i in range(self.frame_head, self.frame_tail):
+            frames[i & (size - 1)] = self.frames[i & self.frame_mask]
+        PyMem_Free(self.frames)
+        self.frames = frames
+        self.frame_mask = size - 1
+        return 0
+
+    cdef SentPacket* _new(self) except NULL:
+        if self.packets == NULL or self.next - self.base > self.packet_mask:
+            self._grow_packets()
+        self.next += 1
+        return &self.packets[(self.next - 1) & self.packet_mask]
+
+    cdef int add(self, const PacketBuilder* p, uint32_t size, int64_t now) except -1:
+        """Remember packet number ``next``, which carries what *p* recorded."""
+        cdef SentPacket* packet
+        cdef int i
+        if not p.in_flight:
+            self.skip()
+            return 0
+        if self.frames == NULL or (
+            self.frame_tail - self.frame_head + p.record_count > self.frame_mask + 1
+        ):
+            self._grow_frames(p.record_count)
+        packet = self._new()
+        packet.time = now
+        packet.size = size
+        packet.first_frame = self.frame_tail
+        packet.frame_count = <uint16_t>p.record_count
+        packet.flags = OUTSTANDING | IN_FLIGHT | (ELICITING if p.ack_eliciting else 0)
+        for i in range(p.record_count):
+            self.frames[self.frame_tail & self.frame_mask] = p.records[i]
+            self.frame_tail += 1
+        self.outstanding += 1
+        if p.ack_eliciting:
+            self.eliciting += 1
+        return 0
+
+    cdef void skip(self) noexcept:
+        # A number without anything to remember.
+        cdef SentPacket* packet
+        if self.base == self.next:
+            self.base += 1
+            self.next += 1
+            return
+        try:
+            packet = self._new()
+        except MemoryError:
+            return
+        packet.flags = 0
+        packet.frame_count = 0
+        packet.first_frame = self.frame_tail
+
+    cdef SentPacket* at(self, uint64_t number) noexcept:
+        # The caller keeps base <= number < next.
+        return &self.packets[number & self.packet_mask]
+
+    cdef FrameRecord* frame(self, const SentPacket* p, int index) noexcept:
+        return &self.frames[(p.first_frame + index) & self.frame_mask]
+
+    cdef void settle(self, SentPacket* p, uint8_t flags) noexcept:
+        # Acknowledged or lost: no longer outstanding.
+        self.outstanding -= 1
+        if p.flags & ELICITING:
+            self.eliciting -= 1
+        p.flags = flags
+
+    cdef void trim(self) noexcept:
+        # Forget the settled packets at the old end.
+        cdef SentPacket* packet
+        while self.base < self.next:
+            packet = &self.packets[self.base & self.packet_mask]
+            if packet.flags & OUTSTANDING:
+                return
+            self.frame_head = packet.first_frame + packet.frame_count
+            self.base += 1
+        self.frame_head = self.frame_tail
+
+    cdef void clear(self) noexcept:
+        self.base = self.next
+        self.frame_head = self.frame_tail
+        self.outstanding = 0
+        self.eliciting = 0

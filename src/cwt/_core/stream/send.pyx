@@ -1,0 +1,263 @@
+"""The sending part of a stream: what was written, sent, acknowledged and lost (RFC 9000 Section 3.1)."""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.stdint cimport uint8_t, uint64_t
+from libc.string cimport memcpy
+
+from cwt._core.stream.flow cimport SendCredit, credit_left
+from cwt._core.wire.cursor cimport put_u8, put_varint, room, varint_length
+from cwt._core.wire.frame cimport (
+    PacketBuilder, STREAM, STREAM_FIN, STREAM_LEN, STREAM_OFF, can_record, record,
+)
+from cwt._core.wire.ranges cimport RangeSet
+
+cdef enum:
+    FIRST_CHUNKS = 4
+    SMALL = 512              # writes below it are gathered
+    TAIL = 4096              # in chunks of this size
+
+
+@cython.final
+cdef class SendBuffer:
+    """Written bytes, held by reference until acknowledged and copied once, into packets."""
+
+    def __cinit__(self):
+        self.chunks = NULL
+
+    def __dealloc__(self):
+        self.clear()
+        PyMem_Free(self.chunks)
+
+    cdef int append(self, object data, const uint8_t* source, size_t length) except -1:
+        # *data* is the bytes object that owns *source*, or None when the bytes must be copied.
+        cdef Chunk* tail
+        cdef size_t part
+        cdef bytes own
+        if length == 0:
+            return 0
+        if data is not None and length >= SMALL:
+            self.tail_room = 0
+            return self._push(data, source, length)
+        if self.tail_room and self.chunk_count:
+            tail = &self.chunks[(self.chunk_head + self.chunk_count - 1) & self.chunk_mask]
+            part = min(length, self.tail_room)
+            memcpy(<uint8_t*>tail.data + tail.length, source, part)
+            tail.length += part
+            self.tail_room -= part
+            self.end += part
+            source += part
+            length -= part
+            if length == 0:
+                return 0
+        own = PyBytes_FromStringAndSize(NULL, max(length, <size_t>TAIL))
+        memcpy(PyBytes_AS_STRING(own), source, length)
+        self._push(own, <const uint8_t*>PyBytes_AS_STRING(own), length)
+        self.tail_room = max(length, <size_t>TAIL) - length
+        return 0
+
+    cdef int _push(self, object owner, const uint8_t* data, size_t length) except -1:
+        cdef Chunk* grown
+        cdef Chunk* chunk
+        cdef size_t size, i
+        if self.chunks == NULL or self.chunk_count > self.chunk_mask:
+            size = (self.chunk_mask + 1) * 2 if self.chunks != NULL else FIRST_CHUNKS
+            grown = <Chunk*>PyMem_Malloc(size * sizeof(Chunk))
+            if grown == NULL:
+                raise MemoryError
+            for i in range(self.chunk_count):
+                grown[i] = self.chunks[(self.chunk_head + i) & self.chunk_mask]
+            PyMem_Free(self.chunks)
+            self.chunks = grown
+            self.chunk_mask = size - 1
+            self.chunk_head = 0
+        chunk = &self.chunks[(self.chunk_head + self.chunk_count) & self.chunk_mask]
+        Py_INCREF(owner)
+        chunk.owner = <PyObject*>owner
+        chunk.data = data
+        chunk.offset = self.end
+        chunk.length = length
+        self.chunk_count += 1
+        self.end += length
+        return 0
+
+    cdef size_t _find(self, uint64_t offset) noexcept:
+        # Index, from the head, of the chunk that holds *offset*.
+        cdef size_t low = 0, high = self.chunk_count - 1, middle
+        while low < high:
+            middle = (low + high + 1) // 2
+            if self.chunks[(self.chunk_head + middle) & self.chunk_mask].offset <= offset:
+                low = middle
+            else:
+                high = middle - 1
+        return low
+
+    cdef void copy(self, uint64_t offset, uint8_t* out, size_t length) noexcept:
+        # The caller keeps base <= offset and offset + length <= end.
+        cdef size_t index, within, part
+        cdef Chunk* chunk
+        if length == 0:
+            return
+        index = self._find(offset)
+        while length:
+            chunk = &self.chunks[(self.chunk_head + index) & self.chunk_mask]
+            within = <size_t>(offset - chunk.offset)
+            part = min(length, chunk.length - within)
+            memcpy(out, chunk.data + within, part)
+            out += part
+            offset += part
+            length -= part
+            index += 1
+
+    cdef int on_acked(self, uint64_t start, uint64_t end) except -1:
+        if self.lost is not None:
+            self.lost.subtract(start, end)
+        if start > self.base:
+            if self.acked is None:
+                self.acked = RangeSet()
+            self.acked.add(start, end)
+            return 0
+        if end <= self.base:
+            return 0
+        self.base = end
+        if self.acked is not None:
+            while self.acked.count and self.acked.items[0].start <= self.base:
+                self.base = max(self.base, self.acked.items[0].end)
+                self.acked.drop_lowest()
+        self._release()
+        return 0
+
+    cdef void _release(self) noexcept:
+        # Let go of chunks that are acknowledged as a whole.
+        cdef Chunk* chunk
+        while self.chunk_count:
+            chunk = &self.chunks[self.chunk_head & self.chunk_mask]
+            if chunk.offset + chunk.length > self.base:
+                return
+            if self.chunk_count == 1:
+                self.tail_room = 0
+            Py_DECREF(<object>chunk.owner)
+            self.chunk_head += 1
+            self.chunk_count -= 1
+
+    cdef int on_lost(self, uint64_t start, uint64_t end) except -1:
+        cdef size_t i
+        start = max(start, self.base)
+        if start >= end:
+            return 0
+        if self.lost is None:
+            self.lost = RangeSet()
+        self.lost.add(start, end)
+        if self.acked is not None:
+            for i in range(self.acked.count):
+                self.lost.subtract(self.acked.items[i].start, self.acked.items[i].end)
+        return 0
+
+    cdef void clear(self) noexcept:
+        cdef size_t i
+        for i in range(self.chunk_count):
+            Py_DECREF(<object>self.chunks[(self.chunk_head + i) & self.chunk_mask].owner)
+        self.chunk_count = 0
+        self.tail_room = 0
+        self.lost = None
+        self.acked = None
+
+
+@cython.final
+cdef class SendPart:
+    """The sending part of a stream: data, FIN or reset, and the peer's credit."""
+
+    def __init__(self, uint64_t credit):
+        self.buffer = SendBuffer()
+        self.credit.limit = credit
+
+    cdef bint has_data(self) noexcept:
+        # Something could be sent, flow control permitting.
+        if self.was_reset:
+            return False
+        if self.buffer.lost is not None and self.buffer.lost.count:
+            return True
+        return self.buffer.sent < self.buffer.end or self.fin and not self.fin_sent
+
+    cdef bint all_acked(self) noexcept:
+        return self.buffer.base == self.buffer.end and (not self.fin or self.fin_acked)
+
+    cdef bint done(self) noexcept:
+        if self.was_reset:
+            return self.reset_acked
+        return self.fin_acked and self.buffer.base == self.buffer.end
+
+    cdef int write(self, PacketBuilder* p, uint64_t stream_id, SendCredit* connection) except -2:
+        """One STREAM frame: 1 written, 0 nothing may be sent now, -1 the packet has no room for it."""
+        cdef SendBuffer buffer = self.buffer
+        cdef uint64_t offset, length
+        cdef size_t space = room(&p.w), header
+        cdef bint fresh = buffer.lost is None or buffer.lost.count == 0, fin
+        cdef uint8_t kind = STREAM
+        if fresh:
+            offset = buffer.sent
+            length = min(buffer.end - offset, min(credit_left(&self.credit), credit_left(connection)))
+            if length == 0 and not (self.fin and not self.fin_sent and offset == buffer.end):
+                return 0
+        else:
+            offset = buffer.lost.items[0].start
+            length = buffer.lost.items[0].end - offset
+        header = 1 + varint_length(stream_id) + (varint_length(offset) if offset else 0)
+        if not can_record(p) or space < header + (1 if length else 0):
+            return -1
+        if length >= space - header:
+            length = space - header          # to the end of the packet: no Length field
+        else:
+            kind |= STREAM_LEN
+            if header + varint_length(length) > space:
+                return -1
+            length = min(length, space - header - varint_length(length))
+        fin = self.fin and offset + length == buffer.end
+        if offset:
+            kind |= STREAM_OFF
+        if fin:
+            kind |= STREAM_FIN
+        put_u8(&p.w, kind)
+        put_varint(&p.w, stream_id)
+        if offset:
+            put_varint(&p.w, offset)
+        if kind & STREAM_LEN:
+            put_varint(&p.w, length)
+        buffer.copy(offset, p.w.pos, <size_t>length)
+        p.w.pos += length
+        record(p, STREAM, stream_id, offset, length, fin)
+        if fresh:
+            buffer.sent += length
+            self.credit.used += length
+            connection.used += length
+        else:
+            buffer.lost.subtract(offset, offset + length)
+        if fin:
+            self.fin_sent = True
+        return 1
+
+    cdef int on_acked(self, uint64_t offset, uint64_t length, bint fin) except -1:
+        if fin:
+            self.fin_acked = True
+        if not self.was_reset:
+            self.buffer.on_acked(offset, offset + length)
+        return 0
+
+    cdef int on_lost(self, uint64_t offset, uint64_t length, bint fin) except -1:
+        if self.was_reset:
+            return 0
+        if fin and not self.fin_acked:
+            self.fin_sent = False
+        self.buffer.on_lost(offset, offset + length)
+        return 0
+
+    cdef void reset(self, uint64_t code) noexcept:
+        # Data gives way to RESET_STREAM, whose final size is what was sent (RFC 9000 Section 4.5).
+        self.was_reset = True
+        self.reset_pending = True
+        self.reset_code = code
+        self.buffer.clear()
+        self.buffer.base = self.buffer.end = self.buffer.sent

@@ -1,0 +1,685 @@
+"""Streams: identifiers, limits, scheduling (RFC 9000 Sections 2, 4 and 19.4 to 19.14)."""
+
+cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+from cwt._core.stream.flow cimport (
+    credit_blocked, credit_left, credit_raise, window_is_low, window_open, window_raise,
+)
+from cwt._core.stream.recv cimport ReceivePart
+from cwt._core.stream.send cimport SendPart
+from cwt._core.wire.cursor cimport room
+from cwt._core.wire.frame cimport (
+    DATA_BLOCKED, DataFrame, FrameRecord, MAX_DATA, MAX_STREAM_DATA, MAX_STREAMS_BIDI,
+    MAX_STREAMS_UNI, PacketBuilder, RESET_STREAM, STOP_SENDING, STREAM, STREAM_DATA_BLOCKED,
+    STREAMS_BLOCKED_BIDI, STREAMS_BLOCKED_UNI, StreamControl, can_record, put_one, put_three,
+    put_two, record,
+)
+from cwt._core.wire.ranges cimport RangeSet
+
+from cwt.errors import StreamReset, StreamStopped, TransportError, TransportErrorCode
+
+cdef uint64_t UNKNOWN = <uint64_t>-1
+cdef uint64_t MAX_STREAMS = <uint64_t>1 << 60
+
+
+@cython.final
+@cython.freelist(64)
+cdef class Stream:
+    """One stream: its two parts, and the lists and queues it is in."""
+
+    def __cinit__(self):
+        self.urgency = 3
+        self.incremental = True
+
+
+@cython.final
+cdef class StreamQueue:
+    """Streams in turn, linked through themselves."""
+
+    cdef void push(self, Stream stream) noexcept:
+        stream.next = None
+        if self.last is None:
+            self.first = stream
+        else:
+            self.last.next = stream
+        self.last = stream
+
+    cdef Stream pop(self):
+        cdef Stream stream = self.first
+        self.first = stream.next
+        if self.first is None:
+            self.last = None
+        stream.next = None
+        return stream
+
+
+@cython.final
+cdef class Streams:
+    """All streams of a connection, its flow control and its stream limits.
+
+    Bit 0 of a stream ID is the initiator (1: server), bit 1 the direction (1: unidirectional).
+    """
+
+    def __init__(self, bint is_client, config):
+        cdef int uni
+        self.is_client = is_client
+        self.by_id = {}
+        self.queues = [StreamQueue() for _ in range(URGENCIES)]
+        self.parked = []
+        self.control = []
+        self.readable_list = []
+        self.writable_list = []
+        self.closed = [None, None, None, None]
+        window_open(&self.window, config.initial_max_data, config.max_connection_window)
+        self.stream_window = config.initial_max_stream_data
+        self.max_stream_window = config.max_stream_window
+        self.send_buffer = config.send_buffer
+        self.allowance[0] = config.initial_max_streams_bidi
+        self.allowance[1] = config.initial_max_streams_uni
+        for uni in range(2):
+            self.our_limit[uni] = self.allowance[uni]
+
+    cdef int set_peer_limits(self, object params) except -1:
+        cdef Stream stream
+        cdef uint64_t window
+        self.credit.limit = max(self.credit.limit, <uint64_t>params.initial_max_data)
+        self.peer_window_bidi_local = params.initial_max_stream_data_bidi_local
+        self.peer_window_bidi_remote = params.initial_max_stream_data_bidi_remote
+        self.peer_window_uni = params.initial_max_stream_data_uni
+        self.peer_limit[0] = max(self.peer_limit[0], <uint64_t>params.initial_max_streams_bidi)
+        self.peer_limit[1] = max(self.peer_limit[1], <uint64_t>params.initial_max_streams_uni)
+        for stream in self.by_id.values():
+            if stream.send is not None:
+                window = self.peer_window_uni if stream.id & 2 else self.peer_window_bidi_remote
+                credit_raise(&stream.send.credit, window)
+        return 0
+
+    # Finding and creating
+
+    cdef Stream find(self, uint64_t stream_id):
+        cdef object found
+        if self.latest is not None and self.latest.id == stream_id:
+            return self.latest
+        found = self.by_id.get(stream_id)
+        if found is None:
+            return None
+        self.latest = <Stream>found
+        return self.latest
+
+    cdef Stream _create(self, uint64_t stream_id):
+        cdef Stream stream = Stream.__new__(Stream)
+        cdef bint local = (stream_id & 1) != self.is_client, uni = stream_id & 2
+        stream.id = stream_id
+        if local or not uni:
+            stream.send = SendPart(
+                self.peer_window_uni if uni
+                else self.peer_window_bidi_remote if local else self.peer_window_bidi_local
+            )
+        if not local or not uni:
+            stream.recv = ReceivePart(self.stream_window, self.max_stream_window)
+        self.by_id[stream_id] = stream
+        self.latest = stream
+        return stream
+
+    cdef Stream _open_by_peer(self, uint64_t stream_id, int frame_type):
+        # The peer's stream, perhaps new; None when it has ended.
+        cdef Stream stream = self.find(stream_id)
+        cdef int uni = 1 if stream_id & 2 else 0
+        cdef uint64_t index = stream_id >> 2
+        cdef RangeSet closed
+        if stream is not None:
+            return stream
+        if index >= self.our_limit[uni]:
+            raise TransportError(
+                TransportErrorCode.STREAM_LIMIT_ERROR, "more streams than allowed", frame_type
+            )
+        if index < self.next_remote[uni]:
+            closed = self.closed[stream_id & 3]
+            if closed is not None and closed.contains(index):
+                return None
+        else:
+            self.next_remote[uni] = index + 1
+        return self._create(stream_id)
+
+    cdef Stream _own(self, uint64_t stream_id, int frame_type):
+        # Our own stream, which must have been opened; None when it has ended.
+        if stream_id >> 2 >= self.next_local[1 if stream_id & 2 else 0]:
+            raise TransportError(
+                TransportErrorCode.STREAM_STATE_ERROR, "the stream was not opened", frame_type
+            )
+        return self.find(stream_id)
+
+    cdef Stream _for_receiving(self, uint64_t stream_id, int frame_type):
+        # The stream a frame of the peer's sending side is about.
+        if (stream_id & 1) == self.is_client:
+            return self._open_by_peer(stream_id, frame_type)
+        if stream_id & 2:
+            raise TransportError(
+                TransportErrorCode.STREAM_STATE_ERROR, "the stream only sends", frame_type
+            )
+        return self._own(stream_id, frame_type)
+
+    cdef Stream _for_sending(self, uint64_t stream_id, int frame_type):
+        # The stream a frame of the peer's receiving side is about.
+        if (stream_id & 1) != self.is_client:
+            return self._own(stream_id, frame_type)
+        if stream_id & 2:
+            raise TransportError(
+                TransportErrorCode.STREAM_STATE_ERROR, "the stream only receives", frame_type
+            )
+        return self._open_by_peer(stream_id, frame_type)
+
+    # In, from the peer
+
+    cdef int _received(self, int64_t grown, int frame_type) except -1:
+        self.window.received += grown
+        if self.window.received > self.window.limit:
+            raise TransportError(
+                TransportErrorCode.FLOW_CONTROL_ERROR, "more data than the connection allows",
+                frame_type,
+            )
+        return 0
+
+    cdef int on_stream(self, DataFrame* frame) except -1:
+        cdef Stream stream = self._for_receiving(frame.stream_id, STREAM)
+        cdef int64_t grown
+        if stream is None:
+            return 0
+        grown = stream.recv.on_data(frame.offset, frame.data, frame.length, frame.fin)
+        self._received(grown, STREAM)
+        if stream.recv.stopped or stream.recv.was_reset:
+            self._consumed(stream, grown)
+            self._settle(stream)
+        elif stream.recv.has_news():
+            self._list_readable(stream)
+        return 0
+
+    cdef int on_reset_stream(self, StreamControl* frame) except -1:
+        cdef Stream stream = self._for_receiving(frame.stream_id, RESET_STREAM)
+        cdef int64_t grown
+        if stream is None:
+            return 0
+        grown = stream.recv.on_reset(frame.code, frame.final_size)
+        self._received(grown, RESET_STREAM)
+        if stream.recv.was_reset:
+            self._consumed(stream, stream.recv.window.received - stream.recv.window.consumed)
+        if stream.recv.has_news():
+            self._list_readable(stream)
+        self._settle(stream)
+        return 0
+
+    cdef int on_stop_sending(self, StreamControl* frame) except -1:
+        cdef Stream stream = self._for_sending(frame.stream_id, STOP_SENDING)
+        if stream is None or stream.send.stopped:
+            return 0
+        stream.send.stopped = True
+        stream.send.stop_code = frame.code
+        if not stream.send.was_reset and not stream.send.done():
+            stream.send.reset(frame.code)        # RFC 9000 Section 3.5
+            self._queue_control(stream)
+        self._list_writable(stream)
+        return 0
+
+    cdef int on_max_data(self, uint64_t limit) except -1:
+        cdef Stream stream
+        if credit_raise(&self.credit, limit) and self.parked:
+            for stream in self.parked:
+                stream.parked = False
+                self._queue(stream)
+            self.parked = []
+        return 0
+
+    cdef int on_max_stream_data(self, uint64_t stream_id, uint64_t limit) except -1:
+        cdef Stream stream = self._for_sending(stream_id, MAX_STREAM_DATA)
+        if stream is not None and credit_raise(&stream.send.credit, limit) and stream.send.has_data():
+            self._queue(stream)
+        return 0
+
+    cdef int on_max_streams(self, bint uni, uint64_t limit) except -1:
+        if limit > MAX_STREAMS:
+            raise TransportError(
+                TransportErrorCode.FRAME_ENCODING_ERROR, "MAX_STREAMS above 2**60",
+                MAX_STREAMS_UNI if uni else MAX_STREAMS_BIDI,
+            )
+        self.peer_limit[uni] = max(self.peer_limit[uni], limit)
+        return 0
+
+    cdef int on_stream_data_blocked(self, uint64_t stream_id) except -1:
+        cdef Stream stream = self._for_receiving(stream_id, STREAM_DATA_BLOCKED)
+        return 0
+
+    cdef int on_streams_blocked(self, bint uni, uint64_t limit) except -1:
+        if limit > MAX_STREAMS:
+            raise TransportError(
+                TransportErrorCode.FRAME_ENCODING_ERROR, "STREAMS_BLOCKED above 2**60",
+                STREAMS_BLOCKED_UNI if uni else STREAMS_BLOCKED_BIDI,
+            )
+        return 0
+
+    # Bookkeeping
+
+    cdef int _consumed(self, Stream stream, uint64_t size) except -1:
+        # Give credit back as the application takes data, on the stream and on the connection.
+        cdef ReceivePart recv = stream.recv
+        recv.window.consumed += size
+        if recv.final_size == UNKNOWN and not recv.stopped and window_is_low(&recv.window):
+            recv.limit_pending = True
+            self._queue_control(stream)
+        self.window.consumed += size
+        if window_is_low(&self.window):
+            self.max_data_pending = True
+        return 0
+
+    cdef void _queue(self, Stream stream) noexcept:
+        if stream.queued or stream.parked:
+            return
+        stream.queued = True
+        (<StreamQueue>self.queues[stream.urgency]).push(stream)
+        self.ready |= <uint8_t>(1 << stream.urgency)
+
+    cdef void _queue_control(self, Stream stream) noexcept:
+        if not stream.control_queued:
+            stream.control_queued = True
+            self.control.append(stream)
+
+    cdef void _list_readable(self, Stream stream) noexcept:
+        if not stream.readable_listed:
+            stream.readable_listed = True
+            self.readable_list.append(stream)
+
+    cdef void _list_writable(self, Stream stream) noexcept:
+        if not stream.writable_listed:
+            stream.writable_listed = True
+            self.writable_list.append(stream)
+
+    cdef int _settle(self, Stream stream) except -1:
+        # Forget a stream whose both sides are done (RFC 9000 Section 3).
+        cdef RangeSet closed
+        cdef int uni = 1 if stream.id & 2 else 0
+        cdef uint64_t index = stream.id >> 2
+        if stream.send is not None and not stream.send.done():
+            return 0
+        if stream.recv is not None and not stream.recv.done:
+            if not (stream.recv.stopped and stream.recv.final_size != UNKNOWN):
+                return 0
+        if self.by_id.pop(stream.id, None) is None:
+            return 0
+        if self.latest is stream:
+            self.latest = None
+        if (stream.id & 1) != self.is_client:
+            return 0
+        closed = self.closed[stream.id & 3]
+        if closed is None:
+            closed = self.closed[stream.id & 3] = RangeSet()
+        closed.add(index, index + 1)
+        self.closed_remote[uni] += 1
+        if self.our_limit[uni] - self.closed_remote[uni] <= self.allowance[uni] // 2:
+            self.limit_pending[uni] = True
+        return 0
+
+    # Out, into packets
+
+    cdef bint wants_to_send(self) noexcept:
+        return (
+            self.ready != 0 or self.max_data_pending or len(self.control) > 0
+            or self.limit_pending[0] or self.limit_pending[1]
+            or self.blocked_pending[0] or self.blocked_pending[1]
+        )
+
+    cdef int write_control(self, PacketBuilder* p, int64_t now, int64_t rtt) except -1:
+        cdef Stream stream
+        cdef list waiting
+        if not self._write_limits(p, now, rtt) or not self.control:
+            return 0
+        waiting, self.control = self.control, []
+        for stream in waiting:
+            stream.control_queued = False
+            if not self._write_stream_control(p, stream, now, rtt):
+                self._queue_control(stream)
+        return 0
+
+    cdef bint _write_limits(self, PacketBuilder* p, int64_t now, int64_t rtt) noexcept:
+        cdef uint64_t limit
+        cdef int uni, kind
+        if self.max_data_pending:
+            limit = window_raise(&self.window, now, rtt)
+            if not can_record(p) or not put_one(&p.w, MAX_DATA, limit):
+                return False
+            record(p, MAX_DATA, 0, limit, 0, False)
+            self.max_data_pending = False
+        for uni in range(2):
+            if self.limit_pending[uni]:
+                limit = min(self.closed_remote[uni] + self.allowance[uni], MAX_STREAMS)
+                kind = MAX_STREAMS_UNI if uni else MAX_STREAMS_BIDI
+                if not can_record(p) or not put_one(&p.w, kind, limit):
+                    return False
+                record(p, kind, 0, limit, 0, False)
+                self.our_limit[uni] = limit
+                self.limit_pending[uni] = False
+            if self.blocked_pending[uni]:
+                kind = STREAMS_BLOCKED_UNI if uni else STREAMS_BLOCKED_BIDI
+                if not can_record(p) or not put_one(&p.w, kind, self.peer_limit[uni]):
+                    return False
+                record(p, kind, 0, self.peer_limit[uni], 0, False)
+                self.blocked_pending[uni] = False
+        return True
+
+    cdef bint _write_stream_control(
+        self, PacketBuilder* p, Stream stream, int64_t now, int64_t rtt
+    ) noexcept:
+        # Whether nothing is left to write.
+        cdef uint64_t limit
+        cdef ReceivePart recv = stream.recv
+        cdef SendPart send = stream.send
+        if recv is not None and recv.stop_pending and recv.final_size == UNKNOWN:
+            if not can_record(p) or not put_two(&p.w, STOP_SENDING, stream.id, recv.stop_code):
+                return False
+            record(p, STOP_SENDING, stream.id, 0, 0, False)
+            recv.stop_pending = False
+        if recv is not None and recv.limit_pending and recv.final_size == UNKNOWN and not recv.stopped:
+            limit = window_raise(&recv.window, now, rtt)
+            if not can_record(p) or not put_two(&p.w, MAX_STREAM_DATA, stream.id, limit):
+                return False
+            record(p, MAX_STREAM_DATA, stream.id, limit, 0, False)
+            recv.limit_pending = False
+        if send is not None and send.reset_pending:
+            if not can_record(p) or not put_three(
+                &p.w, RESET_STREAM, stream.id, send.reset_code, send.buffer.sent
+            ):
+                return False
+            record(p, RESET_STREAM, stream.id, 0, 0, False)
+            send.reset_pending = False
+        return True
+
+    cdef int write_data(self, PacketBuilder* p) except -1:
+        # STREAM frames until the packet is full or nothing may be sent.
+        cdef int urgency, written
+        cdef StreamQueue queue
+        cdef Stream stream
+        while self.ready:
+            urgency = lowest_bit(self.ready)
+            queue = <StreamQueue>self.queues[urgency]
+            if queue.first is None:
+                self.ready &= <uint8_t>~(1 << urgency)
+                continue
+            stream = queue.first
+            written = stream.send.write(p, stream.id, &self.credit) if stream.send.has_data() else 0
+            if written < 0:
+                return 0
+            if written > 0 and stream.send.has_data():
+                if stream.incremental and stream.next is not None:
+                    queue.push(queue.pop())
+                continue
+            queue.pop()
+            stream.queued = False
+            if stream.send.has_data():
+                self._blocked(p, stream)
+            elif stream.send.short_write:
+                stream.send.short_write = False
+                self._list_writable(stream)
+        return 0
+
+    cdef void _blocked(self, PacketBuilder* p, Stream stream) noexcept:
+        # Out of credit: say so once for each limit (RFC 9000 Section 4.1).
+        cdef SendPart send = stream.send
+        if credit_left(&send.credit) == 0:
+            if credit_blocked(&send.credit) and can_record(p) and put_two(
+                &p.w, STREAM_DATA_BLOCKED, stream.id, send.credit.limit
+            ):
+                record(p, STREAM_DATA_BLOCKED, stream.id, send.credit.limit, 0, False)
+                send.credit.blocked_at = send.credit.limit + 1
+            return
+        if credit_blocked(&self.credit) and can_record(p) and put_one(
+            &p.w, DATA_BLOCKED, self.credit.limit
+        ):
+            record(p, DATA_BLOCKED, 0, self.credit.limit, 0, False)
+            self.credit.blocked_at = self.credit.limit + 1
+        stream.parked = True
+        self.parked.append(stream)
+
+    cdef int on_acked(self, const FrameRecord* r) except -1:
+        cdef Stream stream
+        cdef bint waiting
+        if r.type != STREAM and r.type != RESET_STREAM:
+            return 0
+        stream = self.find(r.id)
+        if stream is None:
+            return 0
+        if r.type == RESET_STREAM:
+            stream.send.reset_acked = True
+            self._settle(stream)
+            return 0
+        waiting = not stream.send.all_acked()
+        stream.send.on_acked(r.offset, r.length, r.fin)
+        if waiting and stream.send.all_acked():
+            self._list_writable(stream)
+            if stream.send.done():
+                self._settle(stream)
+        return 0
+
+    cdef int on_lost(self, const FrameRecord* r) except -1:
+        cdef Stream stream
+        if r.type == MAX_DATA:
+            self.max_data_pending = self.max_data_pending or r.offset == self.window.limit
+            return 0
+        if r.type == MAX_STREAMS_BIDI or r.type == MAX_STREAMS_UNI:
+            self.limit_pending[r.type - MAX_STREAMS_BIDI] = True
+            return 0
+        if r.type == STREAMS_BLOCKED_BIDI or r.type == STREAMS_BLOCKED_UNI:
+            if r.offset == self.peer_limit[r.type - STREAMS_BLOCKED_BIDI]:
+                self.blocked_pending[r.type - STREAMS_BLOCKED_BIDI] = True
+            return 0
+        if r.type == DATA_BLOCKED:
+            self.credit.blocked_at = 0
+            return 0
+        stream = self.find(r.id)
+        if stream is None:
+            return 0
+        if r.type == STREAM:
+            stream.send.on_lost(r.offset, r.length, r.fin)
+            if stream.send.has_data():
+                if stream.parked:
+                    stream.parked = False
+                    self.parked.remove(stream)
+                self._queue(stream)
+        elif r.type == RESET_STREAM:
+            stream.send.reset_pending = not stream.send.reset_acked
+            self._queue_control(stream)
+        elif r.type == STOP_SENDING:
+            stream.recv.stop_pending = stream.recv.final_size == UNKNOWN
+            self._queue_control(stream)
+        elif r.type == MAX_STREAM_DATA and r.offset == stream.recv.window.limit:
+            stream.recv.limit_pending = True
+            self._queue_control(stream)
+        elif r.type == STREAM_DATA_BLOCKED:
+            stream.send.credit.blocked_at = 0
+        return 0
+
+    # The application's verbs
+
+    cdef object open(self, bint bidirectional):
+        cdef int uni = 0 if bidirectional else 1
+        cdef uint64_t index = self.next_local[uni], stream_id
+        if index >= self.peer_limit[uni]:
+            if self.blocked_at[uni] != self.peer_limit[uni] + 1:
+                self.blocked_at[uni] = self.peer_limit[uni] + 1
+                self.blocked_pending[uni] = True
+            return None
+        self.next_local[uni] += 1
+        stream_id = index << 2 | <uint64_t>(uni << 1) | <uint64_t>(0 if self.is_client else 1)
+        self._create(stream_id)
+        return stream_id
+
+    cdef uint64_t available(self, bint bidirectional) noexcept:
+        cdef int uni = 0 if bidirectional else 1
+        return self.peer_limit[uni] - min(self.next_local[uni], self.peer_limit[uni])
+
+    cdef Stream _known(self, uint64_t stream_id):
+        # None for a stream that has ended; ValueError for one that never was.
+        cdef Stream stream = self.find(stream_id)
+        cdef int uni = 1 if stream_id & 2 else 0
+        if stream is not None:
+            return stream
+        if (stream_id & 1) != self.is_client:
+            if stream_id >> 2 < self.next_local[uni]:
+                return None
+        elif stream_id >> 2 < self.next_remote[uni]:
+            return None
+        raise ValueError(f"stream {stream_id} has not been opened")
+
+    cdef uint64_t capacity(self, uint64_t stream_id) except? 0:
+        cdef Stream stream = self._known(stream_id)
+        cdef uint64_t unsent
+        if stream is None or stream.send is None or stream.send.fin or stream.send.was_reset:
+            return 0
+        unsent = stream.send.buffer.end - stream.send.buffer.sent
+        return self.send_buffer - min(unsent, self.send_buffer)
+
+    cdef Py_ssize_t write(self, uint64_t stream_id, object data, bint fin) except -1:
+        cdef Stream stream = self._known(stream_id)
+        cdef SendPart send
+        cdef Py_buffer view
+        cdef size_t length
+        if stream is None:
+            raise StreamStopped(None)
+        send = stream.send
+        if send is None:
+            raise ValueError(f"stream {stream_id} only receives")
+        if send.stopped:
+            raise StreamStopped(send.stop_code)
+        if send.was_reset:
+            raise ValueError(f"stream {stream_id} was reset")
+        PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+        try:
+            if send.fin:
+                if view.len or not fin:
+                    raise ValueError(f"stream {stream_id} was finished")
+                return 0
+            length = min(<uint64_t>view.len, self.capacity(stream_id))
+            send.buffer.append(
+                data if type(data) is bytes and length == <size_t>view.len else None,
+                <const uint8_t*>view.buf, length,
+            )
+            if length < <size_t>view.len:
+                send.short_write = True
+            elif fin:
+                send.fin = True
+        finally:
+            PyBuffer_Release(&view)
+        if send.has_data():
+            self._queue(stream)
+        return length
+
+    cdef Stream _readable_stream(self, uint64_t stream_id):
+        # The stream when it has something to read or its end to tell, else None.
+        cdef Stream stream = self._known(stream_id)
+        if stream is None or stream.recv is None or stream.recv.done or stream.recv.stopped:
+            return None
+        if stream.recv.was_reset:
+            stream.recv.done = True
+            self._settle(stream)
+            raise StreamReset(stream.recv.reset_code)
+        return stream if stream.recv.has_news() else None
+
+    cdef bint _after_read(self, Stream stream, size_t length) except -1:
+        # Account for what was read; whether that was the end.
+        self._consumed(stream, length)
+        if not stream.recv.at_end():
+            return False
+        stream.recv.done = True
+        self._settle(stream)
+        return True
+
+    cdef object read(self, uint64_t stream_id, size_t length):
+        cdef Stream stream = self._readable_stream(stream_id)
+        cdef bytes out
+        if stream is None:
+            return None
+        length = min(length, stream.recv.buffer.available())
+        out = PyBytes_FromStringAndSize(NULL, length)
+        stream.recv.buffer.take(<uint8_t*>PyBytes_AS_STRING(out), length)
+        return out, bool(self._after_read(stream, length))
+
+    cdef Py_ssize_t read_into(
+        self, uint64_t stream_id, uint8_t* out, size_t length, bint* fin
+    ) except -2:
+        cdef Stream stream = self._readable_stream(stream_id)
+        if stream is None:
+            return -1
+        length = stream.recv.buffer.take(out, length)
+        fin[0] = self._after_read(stream, length)
+        return length
+
+    cdef int shutdown(self, uint64_t stream_id, bint writing, uint64_t code) except -1:
+        cdef Stream stream = self._known(stream_id)
+        cdef uint64_t unread
+        if stream is None:
+            return 0
+        if writing:
+            if stream.send is None:
+                raise ValueError(f"stream {stream_id} only receives")
+            if stream.send.was_reset or stream.send.done():
+                return 0
+            stream.send.reset(code)
+            self._queue_control(stream)
+            return 0
+        if stream.recv is None:
+            raise ValueError(f"stream {stream_id} only sends")
+        if stream.recv.done or stream.recv.stopped:
+            return 0
+        if stream.recv.was_reset:
+            stream.recv.done = True
+            self._settle(stream)
+            return 0
+        unread = stream.recv.stop(code)
+        self.window.consumed += unread
+        if window_is_low(&self.window):
+            self.max_data_pending = True
+        if stream.recv.stop_pending:
+            self._queue_control(stream)
+        self._settle(stream)
+        return 0
+
+    cdef bint acked(self, uint64_t stream_id) except -1:
+        cdef Stream stream = self._known(stream_id)
+        return stream is None or stream.send is None or stream.send.all_acked()
+
+    cdef int prioritize(self, uint64_t stream_id, int urgency, bint incremental) except -1:
+        # Takes effect when the stream is queued next.
+        cdef Stream stream = self._known(stream_id)
+        if not 0 <= urgency < URGENCIES:
+            raise ValueError(f"urgency must be 0 to {URGENCIES - 1}, not {urgency}")
+        if stream is not None:
+            stream.urgency = <uint8_t>urgency
+            stream.incremental = incremental
+        return 0
+
+    cdef list take_readable(self):
+        cdef Stream stream
+        cdef list ids = []
+        for stream in self.readable_list:
+            stream.readable_listed = False
+            if stream.recv.has_news():
+                ids.append(stream.id)
+        self.readable_list.clear()
+        return ids
+
+    cdef list take_writable(self):
+        cdef Stream stream
+        cdef list ids = []
+        for stream in self.writable_list:
+            stream.writable_listed = False
+            ids.append(stream.id)
+        self.writable_list.clear()
+        return ids
+
+
+cdef int lowest_bit(uint8_t bits) noexcept nogil:
+    cdef int i = 0
+    while not bits & 1:
+        bits >>= 1
+        i += 1
+    return i
