@@ -1,0 +1,9 @@
+from cwt._core.crypto.protection import Aead, HeaderProtection
+
+BACK_ENDS: tuple[str, ...]
+backend: str
+library_version: str
+
+def aead(cipher_suite: int, key: bytes, iv: bytes, back_end: str = "") -> Aead: ...
+def header_protection(cipher_suite: int, key: bytes, back_end: str = "") -> HeaderProtection: ...
+def self_test(aead: type[Aead], header_protection: type[HeaderProtection]) -> None: ...
