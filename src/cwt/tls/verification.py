@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from cwt.errors import ConfigError
 from cwt.tls.alerts import Alert, AlertDescription
-from cwt.tls.certificates import PemSource, parse, public_key, read_pem
+from cwt.tls.certificates import PemSource, parse, read_pem
 from cwt.tls.names import parse_ip_address
 
 if TYPE_CHECKING:
@@ -193,7 +193,12 @@ def _check_hash(hashes: Sequence[bytes], der: bytes, now: datetime) -> None:
     certificate = parse([der])[0]
     if certificate.version is not x509.Version.v3:
         raise _refuse(AlertDescription.BAD_CERTIFICATE, "the pinned certificate is not X.509v3")
-    key = public_key(der)
+    try:
+        key = certificate.public_key()
+    except Exception as error:
+        raise _refuse(
+            AlertDescription.UNSUPPORTED_CERTIFICATE, f"the pinned certificate's key: {error}"
+        ) from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(
         key.curve, ec.SECP256R1 | ec.SECP384R1
     ):

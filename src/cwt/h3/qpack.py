@@ -1,0 +1,185 @@
+"""Field compression with bounds (RFC 9204): ``pylsqpack`` and the checks that it leaves out."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pylsqpack
+
+from cwt.errors import H3ErrorCode
+from cwt.h3.events import FieldLines
+from cwt.h3.fault import ConnectionFault, StreamFault
+
+__all__ = ["Decoder", "Encoder", "section_size"]
+
+_MAX_INTEGER = 1 << 62
+
+
+def section_size(lines: FieldLines) -> int:
+    """Size of a field section as RFC 9114 Section 4.2.2 counts it: 32 bytes more for each line."""
+    return sum(len(name) + len(value) + 32 for name, value in lines)
+
+
+class Encoder:
+    """Our field sections.  Its dynamic table is as large as the one we offer the peer."""
+
+    def __init__(self, max_table_capacity: int) -> None:
+        self._encoder = pylsqpack.Encoder()
+        self._max_table_capacity = max_table_capacity
+
+    def apply_settings(self, table_capacity: int, blocked_streams: int) -> bytes:
+        """Use the table the peer allows; returns what to send on the encoder stream."""
+        capacity = min(table_capacity, self._max_table_capacity)
+        if not capacity:
+            return b""
+        return self._encoder.apply_settings(capacity, min(blocked_streams, 16))
+
+    def encode(self, stream_id: int, lines: FieldLines) -> tuple[bytes, bytes]:
+        """``(for the encoder stream, the field section)``."""
+        return self._encoder.encode(stream_id, lines)
+
+    def feed_decoder_stream(self, data: bytes) -> None:
+        """Bytes of the peer's decoder stream; ConnectionFault when they are wrong."""
+        try:
+            self._encoder.feed_decoder(data)
+        except pylsqpack.DecoderStreamError:
+            raise ConnectionFault(
+                H3ErrorCode.QPACK_DECODER_STREAM_ERROR,
+                "bad instruction on the QPACK decoder stream",
+            ) from None
+
+
+class Decoder:
+    """The peer's field sections.
+
+    ``pylsqpack`` decodes without an output limit: 16 KiB that name one dynamic entry over and over
+    become hundreds of MiB in one call.  So a section is measured before it is decoded, and again after.
+    """
+
+    def __init__(
+        self, *, max_table_capacity: int, blocked_streams: int, max_size: int, max_lines: int
+    ) -> None:
+        self._decoder = pylsqpack.Decoder(max_table_capacity, blocked_streams)
+        self._capacity = max_table_capacity
+        self._blocked_streams = blocked_streams
+        self._blocked: set[int] = set()
+        self.max_size = max_size
+        self._max_lines = max_lines
+        self._max_expansion = 8 * max(max_size, max_table_capacity)
+
+    def decode(self, stream_id: int, section: bytes) -> tuple[bytes, FieldLines] | None:
+        """``(for the decoder stream, lines)``; None: blocked until ``feed_encoder_stream`` names it.
+
+        StreamFault when the section is larger than we accept, ConnectionFault when it is wrong.
+        """
+        lines, dynamic = _measure(section)
+        if lines > self._max_lines or dynamic * self._capacity > self._max_expansion:
+            raise StreamFault(H3ErrorCode.EXCESSIVE_LOAD, "the field section is too large")
+        if not lines:
+            return b"", []  # ls-qpack refuses empty sections, which are allowed as trailers
+        try:
+            output, headers = self._decoder.feed_header(stream_id, section)
+        except pylsqpack.StreamBlocked:
+            if len(self._blocked) >= self._blocked_streams:
+                raise _failed("more blocked streams than allowed") from None
+            self._blocked.add(stream_id)
+            return None
+        except (pylsqpack.DecompressionFailed, ValueError):
+            raise _failed("the field section does not decode") from None
+        return output, self._checked(headers)
+
+    def resume(self, stream_id: int) -> tuple[bytes, FieldLines]:
+        """The section of a stream that was blocked."""
+        self._blocked.discard(stream_id)
+        try:
+            output, headers = self._decoder.resume_header(stream_id)
+        except (pylsqpack.DecompressionFailed, ValueError):
+            raise _failed("the field section does not decode") from None
+        return output, self._checked(headers)
+
+    def feed_encoder_stream(self, data: bytes) -> list[int]:
+        """Bytes of the peer's encoder stream; returns the streams that are not blocked any more."""
+        try:
+            unblocked = self._decoder.feed_encoder(data)
+        except pylsqpack.EncoderStreamError:
+            raise ConnectionFault(
+                H3ErrorCode.QPACK_ENCODER_STREAM_ERROR,
+                "bad instruction on the QPACK encoder stream",
+            ) from None
+        return [stream_id for stream_id in unblocked if stream_id in self._blocked]
+
+    def cancel(self, stream_id: int) -> bytes:
+        """The stream is abandoned; returns what to send on the decoder stream."""
+        self._blocked.discard(stream_id)
+        return self._decoder.cancel_stream(stream_id) if self._capacity else b""
+
+    def _checked(self, lines: FieldLines) -> FieldLines:
+        if section_size(lines) > self.max_size:
+            raise StreamFault(H3ErrorCode.EXCESSIVE_LOAD, "the field section is too large")
+        return lines
+
+
+def _failed(reason: str) -> ConnectionFault:
+    return ConnectionFault(H3ErrorCode.QPACK_DECOMPRESSION_FAILED, reason)
+
+
+def _measure(section: bytes) -> tuple[int, int]:
+    """``(field lines, most references to one dynamic entry)``, without decoding anything.
+
+    The entries a section refers to are all in the table at once, so together they are no larger than
+    its capacity, and the section expands to no more than that times the second number.
+    """
+    count = 0
+    references: Counter[int] = Counter()
+    _, offset = _integer(section, 0, 8)
+    _, offset = _integer(section, offset, 7)
+    size = len(section)
+    while offset < size:
+        first = section[offset]
+        count += 1
+        if first & 0x80:  # indexed
+            index, offset = _integer(section, offset, 6)
+            if not first & 0x40:
+                references[~index] += 1
+            continue
+        if first & 0x40:  # literal with name reference
+            index, offset = _integer(section, offset, 4)
+            if not first & 0x10:
+                references[~index] += 1
+        elif first & 0x20:  # literal name
+            length, offset = _integer(section, offset, 3)
+            offset += length
+        elif first & 0x10:  # indexed, post-base
+            index, offset = _integer(section, offset, 4)
+            references[index] += 1
+            continue
+        else:  # literal with post-base name reference
+            index, offset = _integer(section, offset, 3)
+            references[index] += 1
+        length, offset = _integer(section, offset, 7)
+        offset += length
+    if offset > size:
+        raise _failed("a literal goes beyond the field section")
+    return count, max(references.values(), default=0)
+
+
+def _integer(data: bytes, offset: int, prefix: int) -> tuple[int, int]:
+    """A prefixed integer (RFC 9204 Section 4.1.1) at *offset*: ``(value, next offset)``."""
+    if offset >= len(data):
+        raise _failed("the field section is cut short")
+    mask = (1 << prefix) - 1
+    value = data[offset] & mask
+    offset += 1
+    if value < mask:
+        return value, offset
+    shift = 0
+    while offset < len(data):
+        byte = data[offset]
+        offset += 1
+        value += (byte & 0x7F) << shift
+        if value >= _MAX_INTEGER:
+            break
+        if not byte & 0x80:
+            return value, offset
+        shift += 7
+    raise _failed("an integer of the field section is cut short or too large")

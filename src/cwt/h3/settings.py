@@ -1,0 +1,61 @@
+"""The SETTINGS frame (RFC 9114 Section 7.2.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import IntEnum
+
+from cwt._core.wire import varint
+from cwt.errors import H3ErrorCode
+from cwt.h3.fault import ConnectionFault
+
+__all__ = ["MAX_SETTINGS_SIZE", "Setting", "encode_settings", "parse_settings"]
+
+MAX_SETTINGS_SIZE = 4096
+"""Longest SETTINGS payload accepted; far above any real one."""
+
+
+class Setting(IntEnum):
+    """Setting identifiers (RFC 9114 Section 11.2.2, RFC 9204, RFC 9220, RFC 9297)."""
+
+    QPACK_MAX_TABLE_CAPACITY = 0x01
+    MAX_FIELD_SECTION_SIZE = 0x06
+    QPACK_BLOCKED_STREAMS = 0x07
+    ENABLE_CONNECT_PROTOCOL = 0x08
+    H3_DATAGRAM = 0x33
+    H3_DATAGRAM_DRAFT04 = 0xFFD277
+
+
+_RESERVED = frozenset((0x00, 0x02, 0x03, 0x04, 0x05))
+_BOOLEAN = frozenset((Setting.ENABLE_CONNECT_PROTOCOL, Setting.H3_DATAGRAM))
+
+
+def encode_settings(settings: Iterable[tuple[int, int]]) -> bytes:
+    """The payload of a SETTINGS frame."""
+    return b"".join(varint.encode(key) + varint.encode(value) for key, value in settings)
+
+
+def parse_settings(payload: bytes) -> Mapping[int, int]:
+    """Identifier -> value.  Raises ConnectionFault for what RFC 9114 Section 7.2.4 forbids."""
+    settings: dict[int, int] = {}
+    offset = 0
+    while offset < len(payload):
+        key = varint.decode(payload, offset)
+        value = varint.decode(payload, key[1]) if key else None
+        if key is None or value is None:
+            raise ConnectionFault(H3ErrorCode.FRAME_ERROR, "SETTINGS is cut short")
+        identifier, offset = key[0], value[1]
+        if identifier in _RESERVED:
+            raise ConnectionFault(
+                H3ErrorCode.SETTINGS_ERROR, f"setting 0x{identifier:x} belongs to HTTP/2"
+            )
+        if identifier in settings:
+            raise ConnectionFault(
+                H3ErrorCode.SETTINGS_ERROR, f"setting 0x{identifier:x} comes twice"
+            )
+        if identifier in _BOOLEAN and value[0] > 1:
+            raise ConnectionFault(
+                H3ErrorCode.SETTINGS_ERROR, f"setting 0x{identifier:x} is neither 0 nor 1"
+            )
+        settings[identifier] = value[0]
+    return settings
