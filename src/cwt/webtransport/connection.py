@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from cwt import errors
-from cwt._core.wire import varint
 from cwt._types import Buffer
 from cwt.config import Config
-from cwt.errors import H3ErrorCode, StreamReset, StreamStopped
+from cwt.errors import BufferFull, ConnectError, H3ErrorCode, StreamReset, StreamStopped
+from cwt.errors import SessionClosed as SessionClosedError
 from cwt.h3 import events as h3_events
 from cwt.h3.capsules import CapsuleError
 from cwt.h3.connection import Connection as Http3Connection
@@ -190,8 +189,8 @@ class Connection:
                 case h3_events.RequestReceived():
                     self._on_request(event)
                 case h3_events.GoawayReceived():
-                    for session in self._sessions.values():
-                        self._on_drain(session)
+                    for each in self._sessions.values():
+                        self._on_drain(each)
                     self._events.append(event)
                 case _:
                     session = self._sessions.get(event.stream_id)
@@ -252,9 +251,9 @@ class Connection:
         if not self.is_ready:
             raise RuntimeError("wait for the Ready event: the server's SETTINGS are not known yet")
         if dialect is None:
-            raise errors.ConnectError("the server does not offer WebTransport over HTTP/3")
+            raise ConnectError("the server does not offer WebTransport over HTTP/3")
         if self._sessions and dialect.one_session:
-            raise errors.ConnectError(f"{dialect.name} allows one session; open another connection")
+            raise ConnectError(f"{dialect.name} allows one session; open another connection")
         lines = [
             (":method", "CONNECT"),
             (":protocol", dialect.token.decode()),
@@ -321,7 +320,7 @@ class Connection:
     def _session(self, session_id: int) -> Session:
         session = self._sessions.get(session_id)
         if session is None:
-            raise errors.SessionClosed()
+            raise SessionClosedError()
         return session
 
     def _on_settings(self, event: h3_events.SettingsReceived) -> None:
@@ -443,7 +442,7 @@ class Connection:
     def _send_on_connect_stream(self, session: Session, data: bytes, fin: bool = False) -> None:
         try:
             self.h3.send_whole(session.session_id, data, fin)
-        except errors.BufferFull:  # the peer withholds credit: the session must end all the same
+        except BufferFull:  # the peer withholds credit: the session must end all the same
             self.h3.reset(session.session_id, H3ErrorCode.WT_SESSION_GONE)
 
     def _read_capsules(self, session: Session) -> None:
