@@ -1,13 +1,54 @@
-"""Types that several layers name."""
+"""Small types that several layers name."""
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
-__all__ = ["Address", "Buffer"]
+__all__ = ["Address", "Buffer", "RecvInfo", "SendInfo", "Stats"]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 """Anything contiguous that holds bytes."""
 
-Address: TypeAlias = tuple[str, int]
-"""(host, port), the host as IPv4 or IPv6 text."""
+Address: TypeAlias = tuple[Any, ...]
+"""(host, port), the host as IPv4 or IPv6 text; IPv6 may add flow and scope."""
+
+
+class RecvInfo(NamedTuple):
+    """Where a datagram came from and went to."""
+
+    from_: Address
+    to: Address
+    ecn: int = 0
+    """The two ECN bits of its IP header (RFC 3168)."""
+
+
+class SendInfo(NamedTuple):
+    """Where a datagram is to go."""
+
+    to: Address
+    from_: Address
+    at: float
+    """Seconds on the caller's clock: when pacing wants it sent, now or a little later."""
+
+
+class Stats(NamedTuple):
+    """Counters and estimates of one connection; times in seconds, sizes in bytes."""
+
+    packets_sent: int
+    packets_received: int
+    packets_lost: int
+    bytes_sent: int
+    bytes_received: int
+    bytes_lost: int
+    bytes_acked: int
+    smoothed_rtt: float
+    rtt_variation: float
+    min_rtt: float
+    latest_rtt: float
+    congestion_window: int
+    bytes_in_flight: int
+    pto_count: int
+    datagrams_dropped_incoming: int
+    datagrams_dropped_outgoing: int
+    datagrams_lost: int
+    streams: int

@@ -90,6 +90,7 @@ cdef class Streams:
     cdef bint _write_limits(self, PacketBuilder* p, int64_t now, int64_t rtt) noexcept
     cdef bint _write_stream_control(self, PacketBuilder* p, Stream stream, int64_t now, int64_t rtt) noexcept
     cdef int write_data(self, PacketBuilder* p) except -1
+    cdef bint _has_room(self, Stream stream) noexcept
     cdef int on_acked(self, const FrameRecord* r) except -1
     cdef int on_lost(self, const FrameRecord* r) except -1
 

@@ -409,6 +409,9 @@ cdef class Streams:
             written = stream.send.write(p, stream.id, &self.credit) if stream.send.has_data() else 0
             if written < 0:
                 return 0
+            if stream.send.short_write and self._has_room(stream):
+                stream.send.short_write = False
+                self._list_writable(stream)
             if written > 0 and stream.send.has_data():
                 if stream.incremental and stream.next is not None:
                     queue.push(queue.pop())
@@ -417,10 +420,11 @@ cdef class Streams:
             stream.queued = False
             if stream.send.has_data():
                 self._blocked(p, stream)
-            elif stream.send.short_write:
-                stream.send.short_write = False
-                self._list_writable(stream)
         return 0
+
+    cdef bint _has_room(self, Stream stream) noexcept:
+        # Half of what a stream may hold unsent is free again.
+        return 2 * (stream.send.buffer.end - stream.send.buffer.sent) <= self.send_buffer
 
     cdef void _blocked(self, PacketBuilder* p, Stream stream) noexcept:
         # Out of credit: say so once for each limit (RFC 9000 Section 4.1).

@@ -1,0 +1,138 @@
+"""One connection: joins the parts and routes frames to their owners (RFC 9000)."""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from cwt._core.cid cimport LocalIds, RemoteIds
+from cwt._core.closing cimport Closing
+from cwt._core.crypto.aead cimport Packet
+from cwt._core.handshake cimport Handshake
+from cwt._core.idle cimport IdleTimer
+from cwt._core.keyring cimport Keyring, Opened
+from cwt._core.path cimport Path
+from cwt._core.recovery.acks cimport AckTracker
+from cwt._core.recovery.loss cimport LossRecovery
+from cwt._core.recovery.sent cimport RecordHandler
+from cwt._core.stream.datagram cimport Datagrams
+from cwt._core.stream.streams cimport Streams
+from cwt._core.wire.cursor cimport Reader
+from cwt._core.wire.frame cimport CloseFrame, PacketBuilder
+from cwt._core.wire.packet cimport Header
+
+# A packet being built into a datagram.
+cdef struct Draft:
+    int space
+    size_t start             # in the datagram
+    size_t header_length
+    size_t length_offset     # of the Length field of a long header, from start; 0 for none
+    PacketBuilder builder
+
+
+cdef class Host:
+    # What a connection needs of whoever drives it.
+    cdef public object random
+    cdef int wants_to_send(self, Connection connection) except -1
+    cdef int has_news(self, Connection connection) except -1
+    cdef int routes_changed(self, Connection connection) except -1
+    cdef tuple new_connection_id(self)
+
+
+cdef class Connection(RecordHandler):
+    cdef Host host
+    cdef object config
+    cdef object random                       # callable: so many random bytes
+    cdef readonly bint is_client
+    cdef readonly uint32_t version
+    cdef bytes original_destination          # the client's first Destination Connection ID
+    cdef bytes retry_source                  # Source Connection ID of the Retry packet, or None
+    cdef bytes token                         # for Initial packets
+    cdef bytes peer_source                   # Source Connection ID of the peer's first packet
+    cdef Handshake handshake
+    cdef Keyring keys
+    cdef LossRecovery recovery
+    cdef AckTracker acks_initial, acks_handshake, acks_application
+    cdef readonly Streams streams
+    cdef readonly Datagrams datagrams
+    cdef readonly LocalIds local_ids
+    cdef readonly RemoteIds remote_ids
+    cdef Path path
+    cdef Path previous_path                  # to fall back on while a new one is validated
+    cdef Closing closing
+    cdef IdleTimer idle
+    cdef object peer_params                  # TransportParameters once known
+    cdef readonly uint64_t peer_max_datagram_frame_size
+    cdef int64_t handshake_deadline
+    cdef int64_t pacing_at                   # when pacing lets the next packet go, 0 for now
+    cdef bint started
+    cdef bint processing                     # a datagram is being read
+    cdef bint news                           # something for the application
+    cdef readonly bint is_established
+    cdef list undecryptable                  # (bytes, remote, local, ecn) until keys come
+    cdef size_t datagram_size                # largest datagram to send
+    cdef uint64_t packets_sent, packets_received, bytes_sent, bytes_received
+    cdef int acks_only                       # packets since the last ack-eliciting one
+    cdef uint64_t skip_at                    # packet number to leave out
+    cdef public object user_data
+    cdef bint send_listed, news_listed       # in the lists of the host
+    cdef size_t timer_index                  # in the host's heap, plus one
+    cdef list routes                         # connection IDs the host routes here
+    cdef const uint8_t* packet_destination   # Destination Connection ID of the 1-RTT packet being read
+
+    cdef AckTracker acks(self, int space)
+    cdef void _tick(self, int64_t now) noexcept
+    cdef int _wake(self) except -1
+    cdef int _tell(self) except -1
+    cdef int receive(
+        self, uint8_t* data, size_t length, size_t segment_size, object remote, object local,
+        int ecn, int64_t now
+    ) except -1
+    cdef int _receive_segments(
+        self, uint8_t* data, size_t length, size_t segment_size, object remote, object local,
+        int ecn, int64_t now
+    ) except -1
+    cdef int _receive_datagram(
+        self, uint8_t* data, size_t length, object remote, object local, int ecn, int64_t now
+    ) except -1
+    cdef int _receive_short(
+        self, uint8_t* data, size_t length, const uint8_t* mask, object remote, object local,
+        int ecn, int64_t now
+    ) except -1
+    cdef int _receive_long(
+        self, uint8_t* data, Header* header, object remote, object local, int ecn, int64_t now
+    ) except -1
+    cdef int _keep(self, uint8_t* data, size_t length, object remote, object local, int ecn) except -1
+    cdef int _replay(self, int64_t now) except -1
+    cdef bint _check_reset(self, const uint8_t* data, size_t length) except -1
+    cdef int _on_packet(
+        self, int space, Opened* opened, object remote, object local, int ecn, int64_t now
+    ) except -1
+    cdef int _on_retry(self, uint8_t* data, size_t length, Header* header) except -1
+    cdef int _on_version_negotiation(self, Header* header) except -1
+    cdef int _process_payload(self, int space, Opened* opened, int64_t now, bint* eliciting, bint* probing) except -1
+    cdef int64_t _ack_delay(self, uint64_t encoded) noexcept
+    cdef _process_closed(self, Opened* opened)
+    cdef int _on_frame(self, int space, uint64_t type, Reader* r, int64_t now) except -1
+    cdef int _on_control(self, uint64_t type, Reader* r) except -1
+    cdef int _on_close(self, CloseFrame* frame) except -1
+    cdef int _install(self, list secrets) except -1
+    cdef int _advance(self, int64_t now) except -1
+    cdef int _apply_peer_params(self) except -1
+    cdef int _confirm(self) except -1
+    cdef int _discard(self, int space) except -1
+    cdef int _migrate(self, object remote, object local) except -1
+    cdef int _fail(self, object error) except -1
+
+    cdef size_t write_batch(self, uint8_t* out, size_t capacity, int64_t now, size_t* segment_size) except? 0
+    cdef size_t _write_datagram(self, uint8_t* out, size_t size, int64_t now, Packet* job, bint* last) except? 0
+    cdef bint _start_draft(self, int space, uint8_t* out, size_t start, size_t size, Draft* draft) except -1
+    cdef bint _fill(self, int space, Draft* draft, bint allow_data, int64_t now) except -1
+    cdef bint _wants(self, int space) except -1
+    cdef bint _pacing_allows(self, size_t size, int64_t now) noexcept
+    cdef size_t _finish(self, uint8_t* out, size_t size, Draft* drafts, int count, int64_t now, Packet* job, bint* last) except? 0
+    cdef bint _should_ping(self, Draft* draft, const uint8_t* start) noexcept
+    cdef int _sent(self, Draft* draft, uint32_t size, int64_t now) except -1
+    cdef size_t _write_close(self, uint8_t* out, size_t size, int64_t now) except? 0
+    cdef int64_t next_timeout(self, int64_t now) noexcept
+    cdef int timeout_at(self, int64_t now) except -1
+    cdef int64_t _pto(self) noexcept
+    cdef int _path_failed(self) except -1
+    cdef int _wake_for_credit(self) except -1

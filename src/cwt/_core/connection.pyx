@@ -1,0 +1,1367 @@
+"""One connection: joins the parts and routes frames to their owners (RFC 9000)."""
+
+cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memset
+
+from cwt._core.cid cimport LocalIds, RemoteIds
+from cwt._core.closing cimport CLOSED, CLOSING, Closing, DRAINING, OPEN
+from cwt._core.crypto.aead cimport Packet, SAMPLE_LENGTH, TAG_LENGTH
+from cwt._core.handshake cimport Handshake
+from cwt._core.idle cimport IdleTimer
+from cwt._core.keyring cimport Keyring, MAX_BATCH, Opened
+from cwt._core.path cimport Path
+from cwt._core.recovery.acks cimport AckTracker
+from cwt._core.recovery.loss cimport LossRecovery
+from cwt._core.recovery.pacer cimport Pacer
+from cwt._core.recovery.rtt cimport RttEstimator
+from cwt._core.recovery.sent cimport RecordHandler
+from cwt._core.stream.datagram cimport Datagrams
+from cwt._core.stream.streams cimport Streams
+from cwt._core.wire.cursor cimport (
+    Reader, put_bytes, put_u32, put_u8, put_varint, put_varint_of, put_zeros, read_bytes,
+    read_varint, reader, remaining, room, writer,
+)
+from cwt._core.wire.frame cimport (
+    ACK, ACK_ECN, APPLICATION_CLOSE, AckFrame, CRYPTO, CloseFrame, DATAGRAM, DATAGRAM_WITH_LENGTH,
+    DATA_BLOCKED, DataFrame, FrameRecord, HANDSHAKE_DONE, MAX_DATA, MAX_STREAMS_BIDI,
+    MAX_STREAMS_UNI, MAX_STREAM_DATA, NEW_CONNECTION_ID, NEW_TOKEN, NewConnectionId, PADDING,
+    PATH_CHALLENGE, PATH_RESPONSE, PING, RESET_STREAM, RETIRE_CONNECTION_ID, STOP_SENDING, STREAM,
+    STREAMS_BLOCKED_BIDI, STREAMS_BLOCKED_UNI, STREAM_DATA_BLOCKED, StreamControl, TRANSPORT_CLOSE,
+    can_record, read_ack, read_close, read_crypto, read_datagram, read_new_connection_id,
+    read_new_token, read_pair, read_reset_stream, read_stop_sending, read_stream, read_type,
+    record, start_packet,
+)
+from cwt._core.wire.packet cimport (
+    HANDSHAKE, Header, INITIAL, MIN_INITIAL_SIZE, MIN_RESET_SIZE, ONE_RTT, RETRY,
+    RETRY_TAG_LENGTH, VERSION_1, VERSION_NEGOTIATION, ZERO_RTT, cid_equal, long_header_byte,
+    number_length, parse_header,
+)
+
+from cwt._core.crypto.keys import retry_integrity_tag
+from cwt._core.recovery.cubic import Cubic
+from cwt._core.recovery.newreno import NewReno
+from cwt._core.wire.params import TransportParameters
+from cwt._types import SendInfo, Stats
+from cwt.errors import (
+    ApplicationError, DatagramTooLarge, HandshakeError, IdleTimeout, StatelessReset,
+    TransportError, TransportErrorCode,
+)
+
+cdef enum:
+    MAX_UNDECRYPTABLE = 10
+    SHORT_CID_LENGTH = 8     # of every connection ID we issue
+    SKIP_INTERVAL = 500      # packets, on average twice that, between numbers left out
+    ACKS_BEFORE_PING = 32    # packets with nothing but an ACK before one asks for an ACK itself
+    MAX_BATCH_BYTES = 65507
+    ANY = 7                  # of the packet number spaces 1 Initial, 2 Handshake, 4 application
+
+# In which packet number spaces a frame may come (RFC 9000 Section 12.4), by type.
+cdef uint8_t[0x32] ALLOWED
+memset(ALLOWED, 0, sizeof(ALLOWED))
+for _type in (PADDING, PING, ACK, ACK_ECN, CRYPTO, TRANSPORT_CLOSE):
+    ALLOWED[_type] = ANY
+for _type in (
+    RESET_STREAM, STOP_SENDING, NEW_TOKEN, *range(STREAM, 0x20), DATAGRAM, DATAGRAM_WITH_LENGTH,
+):
+    if _type not in (TRANSPORT_CLOSE, 0x1F):
+        ALLOWED[_type] = 4
+
+_CONTROLLERS = {"cubic": Cubic, "newreno": NewReno}
+
+
+cdef object encoding_error(uint64_t type):
+    return TransportError(TransportErrorCode.FRAME_ENCODING_ERROR, "malformed frame", type)
+
+
+cdef object violation(str text, uint64_t type=0):
+    return TransportError(TransportErrorCode.PROTOCOL_VIOLATION, text, type)
+
+
+cdef class Host:
+    """What a connection needs of whoever drives it; this one drives a lone sans-IO connection."""
+
+    def __init__(self, random):
+        self.random = random
+
+    cdef int wants_to_send(self, Connection connection) except -1:
+        return 0
+
+    cdef int has_news(self, Connection connection) except -1:
+        return 0
+
+    cdef int routes_changed(self, Connection connection) except -1:
+        return 0
+
+    cdef tuple new_connection_id(self):
+        return self.random(SHORT_CID_LENGTH), self.random(16)
+
+
+@cython.final
+cdef class Connection(RecordHandler):
+    """A QUIC connection without sockets or clocks.
+
+    In, from the network: ``recv``.  In, from the clock: ``on_timeout``.  In, from the application: the
+    ``stream_*`` and ``dgram_*`` verbs, ``open_stream`` and ``close``.  Out: ``send`` or ``send_batch``,
+    ``timeout``, ``readable`` and ``writable``.  To look at: the properties.
+
+    After any input, call ``send`` until it returns None, then ``timeout``.  ``now`` is monotonic seconds
+    and never goes back.  What the peer does never raises: the connection closes with the right code, and
+    ``termination`` says why.  Only misuse by the caller raises.
+    """
+
+    def __init__(
+        self, bint is_client, make_tls, config, Host host, random, local, remote,
+        bytes source_cid not None, bytes destination_cid not None, *,
+        bytes original_destination=None, bytes retry_source=None, bytes reset_token=None,
+        bint address_validated=False, uint32_t version=VERSION_1,
+    ):
+        self.is_client = is_client
+        self.config = config
+        self.host = host
+        self.random = random
+        self.version = version
+        self.token = b""
+        self.original_destination = original_destination or destination_cid
+        self.retry_source = retry_source
+        self.datagram_size = config.max_udp_payload_size
+        self.undecryptable = []
+        self.routes = []
+        self.keys = Keyring()
+        self.streams = Streams(is_client, config)
+        self.datagrams = Datagrams(config)
+        self.local_ids = LocalIds()
+        self.remote_ids = RemoteIds(config.active_connection_id_limit)
+        self.closing = Closing()
+        self.path = Path(local, remote, is_client or address_validated)
+        self.acks_initial = AckTracker()
+        self.acks_handshake = AckTracker()
+        self.acks_application = AckTracker(
+            <int64_t>(config.max_ack_delay * 1e9), config.ack_delay_exponent
+        )
+        self.recovery = LossRecovery(
+            RttEstimator(<int64_t>(config.initial_rtt * 1e9)),
+            _CONTROLLERS[config.congestion](self.datagram_size), Pacer(config.pacing), is_client,
+        )
+        self.idle = IdleTimer(
+            <int64_t>(config.max_idle_timeout * 1e9), <int64_t>((config.keep_alive_interval or 0) * 1e9)
+        )
+        self.skip_at = SKIP_INTERVAL + int.from_bytes(random(2), "big") % SKIP_INTERVAL
+        if reset_token is None:
+            reset_token = random(16)
+        self.local_ids.issue(source_cid, reset_token)
+        self.remote_ids.start(destination_cid)
+        self.keys.set_initial(version, self.original_destination if is_client else (retry_source or self.original_destination), is_client)
+        self.handshake = Handshake(make_tls(self._own_params(source_cid, reset_token)), is_client)
+        self._install(self.handshake.start())
+
+    def _own_params(self, source_cid, reset_token):
+        config = self.config
+        params = TransportParameters(
+            initial_source_connection_id=source_cid,
+            max_idle_timeout=int(config.max_idle_timeout * 1000),
+            max_udp_payload_size=config.max_recv_udp_payload_size,
+            initial_max_data=config.initial_max_data,
+            initial_max_stream_data_bidi_local=config.initial_max_stream_data,
+            initial_max_stream_data_bidi_remote=config.initial_max_stream_data,
+            initial_max_stream_data_uni=config.initial_max_stream_data,
+            initial_max_streams_bidi=config.initial_max_streams_bidi,
+            initial_max_streams_uni=config.initial_max_streams_uni,
+            ack_delay_exponent=config.ack_delay_exponent,
+            max_ack_delay=int(config.max_ack_delay * 1000),
+            active_connection_id_limit=config.active_connection_id_limit,
+            max_datagram_frame_size=config.max_datagram_frame_size,
+            disable_active_migration=config.disable_active_migration,
+        )
+        if not self.is_client:
+            params.original_destination_connection_id = self.original_destination
+            params.stateless_reset_token = reset_token
+            params.retry_source_connection_id = self.retry_source
+        if config.grease:
+            noise = self.random(4)
+            params.unknown[31 * (noise[0] << 8 | noise[1]) + 27] = noise[: noise[2] % 5]
+        return params.encode()
+
+    # What is known
+
+    @property
+    def application_proto(self):
+        """The ALPN protocol that was agreed (RFC 7301), or None."""
+        return self.handshake.tls.alpn
+
+    @property
+    def server_name(self):
+        """The server name of the handshake (SNI), or None."""
+        return self.handshake.tls.server_name
+
+    @property
+    def peer_cert_chain(self):
+        """The peer's certificates in DER, leaf first."""
+        return list(self.handshake.tls.peer_certificates)
+
+    @property
+    def peer_cert(self):
+        """The peer's certificate in DER, or None."""
+        chain = self.handshake.tls.peer_certificates
+        return chain[0] if chain else None
+
+    @property
+    def tls(self):
+        """The TLS handshake object."""
+        return self.handshake.tls
+
+    @property
+    def can_open_streams(self):
+        """Whether application data can be sent; a server can with its first flight ("0.5-RTT")."""
+        return self.closing.state == OPEN and self.keys.can_write(2) and self.peer_params is not None
+
+    @property
+    def is_confirmed(self):
+        """Whether the handshake is confirmed (RFC 9001 Section 4.1.2)."""
+        return self.handshake.confirmed
+
+    @property
+    def is_closed(self):
+        """Whether the connection is over and can be forgotten."""
+        return self.closing.state == CLOSED
+
+    @property
+    def is_draining(self):
+        """Whether the connection is closing or draining (RFC 9000 Section 10.2)."""
+        return self.closing.state == CLOSING or self.closing.state == DRAINING
+
+    @property
+    def is_resumed(self):
+        """Whether a TLS session was resumed."""
+        return False
+
+    @property
+    def is_in_early_data(self):
+        """Whether 0-RTT data is being sent or received."""
+        return False
+
+    @property
+    def termination(self):
+        """The exception that says why the connection ends or ended, or None."""
+        return self.closing.error
+
+    @property
+    def peer_error(self):
+        """``termination`` when the peer closed, else None."""
+        return self.closing.error if getattr(self.closing.error, "remote", False) else None
+
+    @property
+    def local_error(self):
+        """``termination`` when this side closed, else None."""
+        return None if getattr(self.closing.error, "remote", True) else self.closing.error
+
+    @property
+    def local_address(self):
+        """Our address on the path in use."""
+        return self.path.local
+
+    @property
+    def remote_address(self):
+        """The peer's address on the path in use."""
+        return self.path.remote
+
+    @property
+    def source_id(self):
+        """Our first connection ID still in use."""
+        return next(iter(self.local_ids.by_sequence.values()), b"")
+
+    @property
+    def destination_id(self):
+        """The peer's connection ID in use."""
+        return self.remote_ids.cid
+
+    @property
+    def peer_transport_parameters(self):
+        """The peer's transport parameters (RFC 9000 Section 18), or None before they are known."""
+        return self.peer_params
+
+    @property
+    def key_updates(self):
+        """How many key updates there were (RFC 9001 Section 6)."""
+        return self.keys.key_updates
+
+    def stats(self):
+        """Counters and estimates (a :class:`cwt.quic.Stats`)."""
+        cdef RttEstimator rtt = self.recovery.rtt
+        return Stats(
+            self.packets_sent, self.packets_received, self.recovery.packets_lost, self.bytes_sent,
+            self.bytes_received, self.recovery.bytes_lost, self.recovery.bytes_acked,
+            rtt.smoothed / 1e9, rtt.variation / 1e9, rtt.minimum / 1e9, rtt.latest / 1e9,
+            self.recovery.congestion.window, self.recovery.bytes_in_flight, self.recovery.pto_count,
+            self.datagrams.dropped_incoming, self.datagrams.dropped_outgoing, self.datagrams.lost,
+            len(self.streams.by_id),
+        )
+
+    cdef AckTracker acks(self, int space):
+        if space == 2:
+            return self.acks_application
+        return self.acks_initial if space == 0 else self.acks_handshake
+
+    cdef int64_t _pto(self) noexcept:
+        return self.recovery.rtt.pto(self.handshake.confirmed)
+
+    cdef void _tick(self, int64_t now) noexcept:
+        # The clock starts with the first call that tells the time.
+        if not self.started:
+            self.started = True
+            self.idle.last = now
+            self.handshake_deadline = now + <int64_t>(<double>self.config.handshake_timeout * 1e9)
+
+    cdef int _wake(self) except -1:
+        # The application did something that may have to be sent.
+        if not self.send_listed and not self.processing:
+            self.host.wants_to_send(self)
+        return 0
+
+    cdef int _tell(self) except -1:
+        # Let the host know of news for the application.
+        if self.news or self.datagrams.news or self.streams.readable_list or self.streams.writable_list:
+            self.news = False
+            self.datagrams.news = False
+            if not self.news_listed:
+                self.host.has_news(self)
+        if self.local_ids.added or self.local_ids.removed:
+            self.host.routes_changed(self)
+        return 0
+
+    # In, from the network
+
+    def recv(self, datagram, info, double now):
+        """Take a received *datagram*; *info* is a RecvInfo, *now* in seconds.  Returns its length."""
+        cdef Py_buffer view
+        cdef bytearray copy
+        PyObject_GetBuffer(datagram, &view, PyBUF_SIMPLE)
+        try:
+            copy = bytearray(datagram)
+        finally:
+            PyBuffer_Release(&view)
+        cdef uint8_t* data = copy
+        self.receive(
+            data, len(copy), len(copy), info.from_, info.to, info.ecn, <int64_t>(now * 1e9)
+        )
+        return len(copy)
+
+    cdef int receive(
+        self, uint8_t* data, size_t length, size_t segment_size, object remote, object local,
+        int ecn, int64_t now
+    ) except -1:
+        """Datagrams of *segment_size* bytes in a row, the last perhaps shorter; read in place."""
+        self._tick(now)
+        if self.closing.state == CLOSED:
+            return 0
+        self.processing = True
+        try:
+            self._receive_segments(data, length, segment_size, remote, local, ecn, now)
+        except TransportError as error:
+            self._fail(error)
+        except Exception as error:
+            failure = TransportError(TransportErrorCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
+            failure.__cause__ = error
+            self._fail(failure)
+        finally:
+            self.processing = False
+        if not self.send_listed:
+            self.host.wants_to_send(self)
+        self._tell()
+        return 0
+
+    cdef int _receive_segments(
+        self, uint8_t* data, size_t length, size_t segment_size, object remote, object local,
+        int ecn, int64_t now
+    ) except -1:
+        # Runs of short-header packets share one computation of their header masks.
+        cdef uint8_t samples[MAX_BATCH * SAMPLE_LENGTH]
+        cdef uint8_t masks[MAX_BATCH * SAMPLE_LENGTH]
+        cdef size_t size, offset = 0, run, end, i
+        while offset < length:
+            run = 0
+            end = offset
+            while end < length and run < MAX_BATCH and not data[end] & 0x80 and self.keys.can_read(2):
+                size = min(segment_size, length - end)
+                if size < 1 + SHORT_CID_LENGTH + 4 + SAMPLE_LENGTH:
+                    break
+                memcpy(
+                    &samples[run * SAMPLE_LENGTH], data + end + 1 + SHORT_CID_LENGTH + 4,
+                    SAMPLE_LENGTH,
+                )
+                run += 1
+                end += size
+            if run == 0:
+                size = min(segment_size, length - offset)
+                self._receive_datagram(data + offset, size, remote, local, ecn, now)
+                offset += size
+                continue
+            self.keys.mask(2, samples, masks, run)
+            for i in range(run):
+                size = min(segment_size, length - offset)
+                self.bytes_received += size
+                self.path.received += size
+                self._receive_short(
+                    data + offset, size, &masks[i * SAMPLE_LENGTH], remote, local, ecn, now
+                )
+                offset += size
+        return 0
+
+    cdef int _receive_datagram(
+        self, uint8_t* data, size_t length, object remote, object local, int ecn, int64_t now
+    ) except -1:
+        # One datagram of one or more coalesced packets (Section 12.2).
+        cdef Header header
+        cdef uint8_t mask[SAMPLE_LENGTH]
+        cdef size_t whole = length
+        self.bytes_received += length
+        self.path.received += length
+        while length:
+            if not parse_header(data, length, SHORT_CID_LENGTH, &header):
+                return 0
+            if header.type == ONE_RTT:
+                if not self.keys.can_read(2):
+                    return self._keep(data, length, remote, local, ecn)
+                if length < header.number_offset + 4 + SAMPLE_LENGTH:
+                    return 0
+                self.keys.mask(2, data + header.number_offset + 4, mask, 1)
+                return self._receive_short(data, length, mask, remote, local, ecn, now)
+            if header.type == VERSION_NEGOTIATION:
+                return self._on_version_negotiation(&header)
+            if header.version != self.version:
+                return 0
+            if header.type == RETRY:
+                return self._on_retry(data, length, &header)
+            if header.type == INITIAL and not self.is_client and whole < MIN_INITIAL_SIZE:
+                return 0                     # Section 14.1
+            self._receive_long(data, &header, remote, local, ecn, now)
+            data += header.end
+            length -= header.end
+        return 0
+
+    cdef int _receive_short(
+        self, uint8_t* data, size_t length, const uint8_t* mask, object remote, object local,
+        int ecn, int64_t now
+    ) except -1:
+        cdef Opened opened
+        cdef int result
+        if not data[0] & 0x40:
+            return 0
+        if not self.is_client and not self.handshake.complete:
+            # RFC 9001 Section 5.7: not before the client's Finished.
+            return self._keep(data, length, remote, local, ecn)
+        result = self.keys.open(
+            2, data, length, 1 + SHORT_CID_LENGTH, mask, self.acks_application.largest + 1, &opened
+        )
+        if result == 0:
+            self._check_reset(data, length)
+            return 0
+        if result == 2:
+            if not self.handshake.complete or (
+                self.keys.key_updates and self.keys.write_phase_start == self.recovery.application.next
+            ):
+                raise TransportError(TransportErrorCode.KEY_UPDATE_ERROR, "a key update came too early")
+            self.keys._rotate(opened.number, self.recovery.application.next)
+        self.packet_destination = data + 1
+        return self._on_packet(2, &opened, remote, local, ecn, now)
+
+    cdef int _receive_long(
+        self, uint8_t* data, Header* header, object remote, object local, int ecn, int64_t now
+    ) except -1:
+        cdef Opened opened
+        cdef uint8_t mask[SAMPLE_LENGTH]
+        cdef int space = 0 if header.type == INITIAL else 1
+        if header.type == ZERO_RTT:
+            return 0                         # not offered
+        if self.peer_source is not None and header.scid[:header.scid_length] != self.peer_source:
+            return 0                         # Section 7.2
+        if not self.keys.can_read(space):
+            if space == 1 and not self.handshake.complete:
+                return self._keep(data, header.end, remote, local, ecn)
+            return 0
+        if header.end < header.number_offset + 4 + SAMPLE_LENGTH:
+            return 0
+        self.keys.mask(space, data + header.number_offset + 4, mask, 1)
+        if not self.keys.open(
+            space, data, header.end, header.number_offset, mask, self.acks(space).largest + 1, &opened
+        ):
+            return 0
+        if self.peer_source is None:
+            self.peer_source = header.scid[:header.scid_length]
+            self.remote_ids.start(self.peer_source)
+        self._on_packet(space, &opened, remote, local, ecn, now)
+        if space == 1 and not self.is_client and self.keys.can_read(0):
+            # The client has our Handshake keys: it is where it says it is (Section 8.1).
+            self.path.validated = True
+            self._discard(0)
+        return 0
+
+    cdef int _keep(self, uint8_t* data, size_t length, object remote, object local, int ecn) except -1:
+        # For when its keys are known; bounded.
+        if len(self.undecryptable) < MAX_UNDECRYPTABLE:
+            self.undecryptable.append((data[:length], remote, local, ecn))
+        return 0
+
+    cdef int _replay(self, int64_t now) except -1:
+        cdef list kept
+        cdef bytearray copy
+        cdef uint8_t* raw
+        cdef uint64_t counted
+        if not self.undecryptable:
+            return 0
+        kept, self.undecryptable = self.undecryptable, []
+        for data, remote, local, ecn in kept:
+            copy = bytearray(data)
+            raw = copy
+            counted = self.path.received
+            self._receive_datagram(raw, len(copy), remote, local, ecn, now)
+            self.bytes_received -= len(copy)
+            self.path.received = counted
+        return 0
+
+    cdef bint _check_reset(self, const uint8_t* data, size_t length) except -1:
+        # An undecryptable packet that ends with a token of the peer's (Section 10.3.1).
+        if length >= MIN_RESET_SIZE and self.remote_ids.is_reset_token(data + length - 16):
+            self.closing.drain(StatelessReset(
+                "the peer has lost the state of this connection (stateless reset); connect again"
+            ))
+            self.news = True
+            return True
+        return False
+
+    cdef int _on_packet(
+        self, int space, Opened* opened, object remote, object local, int ecn, int64_t now
+    ) except -1:
+        # An authentic packet.
+        cdef AckTracker acks = self.acks(space)
+        cdef bint eliciting = False, probing = True, newest
+        if acks.is_duplicate(opened.number):
+            return 0
+        self.packets_received += 1
+        self.idle.on_received(now)
+        if self.closing.state != OPEN:
+            self.closing.on_packet()
+            if self.closing.state == CLOSING:
+                self._process_closed(opened)
+            return 0
+        newest = <int64_t>opened.number > acks.largest
+        self._process_payload(space, opened, now, &eliciting, &probing)
+        acks.on_packet(opened.number, eliciting, ecn, now)
+        if (
+            newest and not probing and space == 2 and remote is not self.path.remote
+            and remote != self.path.remote and not self.is_client
+        ):
+            self._migrate(remote, local)
+        if self.handshake.complete or space != 2:
+            self._advance(now)
+        return 0
+
+    cdef _process_closed(self, Opened* opened):
+        # While closing only the peer's own CONNECTION_CLOSE matters.
+        cdef Reader r = reader(opened.payload, opened.length)
+        cdef uint64_t type
+        cdef CloseFrame close
+        if read_type(&r, &type) and type in (TRANSPORT_CLOSE, APPLICATION_CLOSE):
+            if read_close(&r, type, &close):
+                self.closing.drain(self.closing.error)
+
+    cdef int _on_retry(self, uint8_t* data, size_t length, Header* header) except -1:
+        # RFC 9000 Section 17.2.5.2, RFC 9001 Section 5.8.
+        cdef bytes packet = data[:length]
+        if not self.is_client or self.peer_source is not None or self.retry_source is not None:
+            return 0
+        if header.token_length == 0 or retry_integrity_tag(
+            self.version, self.original_destination, packet[:length - RETRY_TAG_LENGTH]
+        ) != packet[length - RETRY_TAG_LENGTH:]:
+            return 0
+        self.token = header.token[:header.token_length]
+        self.retry_source = header.scid[:header.scid_length]
+        self.remote_ids.start(self.retry_source)
+        self.keys.set_initial(self.version, self.retry_source, True)
+        self.recovery.discard(0)
+        self.handshake.restart()
+        return 0
+
+    cdef int _on_version_negotiation(self, Header* header) except -1:
+        # Section 6.2: only before anything else was heard, and never when our version is listed.
+        cdef list versions
+        if not self.is_client or self.peer_source is not None or self.retry_source is not None:
+            return 0
+        if not cid_equal(
+            &self.remote_ids.current, header.scid, header.scid_length
+        ) or header.dcid[:header.dcid_length] != self.source_id:
+            return 0
+        versions = [
+            int.from_bytes(header.token[i:i + 4], "big") for i in range(0, header.token_length // 4 * 4, 4)
+        ]
+        if self.version in versions:
+            return 0
+        listed = ", ".join(f"0x{version:08x}" for version in versions)
+        self.closing.finish(HandshakeError(
+            f"the server speaks none of our QUIC versions, but {listed or 'none at all'}",
+            TransportErrorCode.VERSION_NEGOTIATION_ERROR,
+        ))
+        self.news = True
+        return 0
+
+    cdef int _migrate(self, object remote, object local) except -1:
+        # The peer's address changed (Section 9.3): follow it, but send little until it has answered.
+        if self.previous_path is None or not self.previous_path.validated:
+            self.previous_path = self.path
+        self.path = Path(local, remote, False)
+        self.path.received = self.datagram_size
+        self.path.start_validation(self.random(8))
+        self.remote_ids.rotate()
+        return 0
+
+    # Frames
+
+    cdef int _process_payload(
+        self, int space, Opened* opened, int64_t now, bint* eliciting, bint* probing
+    ) except -1:
+        cdef Reader r = reader(opened.payload, opened.length)
+        cdef uint64_t type
+        cdef DataFrame data
+        if opened.length == 0:
+            raise violation("a packet without frames")
+        while r.pos < r.end:
+            if not read_type(&r, &type):
+                raise encoding_error(0)
+            if type == PADDING:
+                while r.pos < r.end and r.pos[0] == 0:
+                    r.pos += 1
+                continue
+            if type > DATAGRAM_WITH_LENGTH or ALLOWED[type] == 0:
+                raise TransportError(
+                    TransportErrorCode.FRAME_ENCODING_ERROR, "unknown frame type", type
+                )
+            if not ALLOWED[type] & (1 << space):
+                raise violation("the frame is not allowed in this packet", type)
+            if type != ACK and type != ACK_ECN and type != TRANSPORT_CLOSE and type != APPLICATION_CLOSE:
+                eliciting[0] = True
+            if type != NEW_CONNECTION_ID and type != PATH_CHALLENGE and type != PATH_RESPONSE:
+                probing[0] = False
+            if STREAM <= type <= 0x0F:
+                if not read_stream(&r, type, &data):
+                    raise encoding_error(type)
+                self.streams.on_stream(&data)
+            else:
+                self._on_frame(space, type, &r, now)
+            if self.closing.state != OPEN:
+                return 0
+        return 0
+
+    cdef int _on_frame(self, int space, uint64_t type, Reader* r, int64_t now) except -1:
+        cdef AckFrame ack
+        cdef DataFrame data
+        cdef CloseFrame close
+        cdef int64_t delay
+        if type == ACK or type == ACK_ECN:
+            if not read_ack(r, type, &ack):
+                raise encoding_error(type)
+            delay = self._ack_delay(ack.delay)
+            self.recovery.on_ack(space, &ack, delay, now, self)
+            if space == 2:
+                self.keys.on_acked(ack.largest)
+            elif space == 1:
+                self.recovery.peer_validated = True
+        elif type == PING:
+            pass
+        elif type == CRYPTO:
+            if not read_crypto(r, &data):
+                raise encoding_error(type)
+            self._install(self.handshake.on_crypto(space, &data))
+        elif type == DATAGRAM or type == DATAGRAM_WITH_LENGTH:
+            if not read_datagram(r, type, &data):
+                raise encoding_error(type)
+            self.datagrams.on_datagram(&data)
+        elif type == TRANSPORT_CLOSE or type == APPLICATION_CLOSE:
+            if not read_close(r, type, &close):
+                raise encoding_error(type)
+            self._on_close(&close)
+        else:
+            self._on_control(type, r)
+        return 0
+
+    cdef int64_t _ack_delay(self, uint64_t encoded) noexcept:
+        # Nanoseconds, with the exponent of the peer.
+        cdef int exponent = 3
+        if self.peer_params is not None:
+            exponent = self.peer_params.ack_delay_exponent
+        return <int64_t>(min(encoded, <uint64_t>1 << 34) << exponent) * 1000
+
+    cdef int _on_control(self, uint64_t type, Reader* r) except -1:
+        # Frames of 1-RTT packets, each to its owner.
+        cdef StreamControl control
+        cdef NewConnectionId new_cid
+        cdef DataFrame data
+        cdef uint64_t a = 0, b = 0
+        cdef const uint8_t* raw = NULL
+        cdef bint ok
+        if type == RESET_STREAM:
+            ok = read_reset_stream(r, &control)
+            if ok:
+                self.streams.on_reset_stream(&control)
+        elif type == STOP_SENDING:
+            ok = read_stop_sending(r, &control)
+            if ok:
+                self.streams.on_stop_sending(&control)
+        elif type == MAX_DATA:
+            ok = read_varint(r, &a)
+            if ok:
+                self.streams.on_max_data(a)
+        elif type == MAX_STREAM_DATA or type == STREAM_DATA_BLOCKED:
+            ok = read_pair(r, &a, &b)
+            if ok and type == MAX_STREAM_DATA:
+                self.streams.on_max_stream_data(a, b)
+            elif ok:
+                self.streams.on_stream_data_blocked(a)
+        elif type == MAX_STREAMS_BIDI or type == MAX_STREAMS_UNI:
+            ok = read_varint(r, &a)
+            if ok:
+                self.streams.on_max_streams(type == MAX_STREAMS_UNI, a)
+                self.news = True
+        elif type == STREAMS_BLOCKED_BIDI or type == STREAMS_BLOCKED_UNI:
+            ok = read_varint(r, &a)
+            if ok:
+                self.streams.on_streams_blocked(type == STREAMS_BLOCKED_UNI, a)
+        elif type == DATA_BLOCKED:
+            ok = read_varint(r, &a)
+        elif type == NEW_CONNECTION_ID:
+            ok = read_new_connection_id(r, &new_cid)
+            if ok:
+                self.remote_ids.on_new_connection_id(&new_cid)
+        elif type == RETIRE_CONNECTION_ID:
+            ok = read_varint(r, &a)
+            if ok:
+                self.local_ids.on_retire_connection_id(a, self.packet_destination, SHORT_CID_LENGTH)
+                self._issue_ids()
+        elif type == PATH_CHALLENGE:
+            ok = read_bytes(r, 8, &raw)
+            if ok:
+                self.path.on_path_challenge(raw)
+        elif type == PATH_RESPONSE:
+            ok = read_bytes(r, 8, &raw)
+            if ok and self.path.on_path_response(raw):
+                self.previous_path = None
+        elif type == HANDSHAKE_DONE:
+            ok = True
+            if not self.is_client:
+                raise violation("a client sent HANDSHAKE_DONE", type)
+            if not self.handshake.complete:
+                raise violation("HANDSHAKE_DONE before the handshake was", type)
+            self._confirm()
+        else:
+            ok = read_new_token(r, &data)
+            if ok and not self.is_client:
+                raise violation("a client sent NEW_TOKEN", type)
+        if not ok:
+            raise encoding_error(type)
+        return 0
+
+    cdef int _on_close(self, CloseFrame* frame) except -1:
+        reason = frame.reason[:frame.reason_length].decode("utf-8", "replace")
+        if frame.application:
+            error = ApplicationError(frame.code, reason, remote=True)
+        else:
+            error = TransportError(frame.code, reason, frame.frame_type, remote=True)
+        self.closing.drain(error)
+        self.news = True
+        return 0
+
+    # The handshake
+
+    cdef int _install(self, list secrets) except -1:
+        for space, is_write, cipher_suite, secret in secrets:
+            self.keys.install(space, is_write, cipher_suite, secret, self.version)
+            if space == 1 and is_write:
+                self.recovery.has_handshake_keys = True
+        return 0
+
+    cdef int _advance(self, int64_t now) except -1:
+        # What follows from the progress of TLS.
+        if self.handshake.confirmed and not self.undecryptable:
+            return 0
+        if self.peer_params is None and self.handshake.tls.peer_transport_parameters is not None:
+            self._apply_peer_params()
+        if self.handshake.complete and not self.is_established:
+            self.is_established = True
+            self.news = True
+            self._issue_ids()
+            if not self.is_client:
+                self._confirm()
+        if self.undecryptable and (
+            self.keys.can_read(1) and not self.handshake.complete
+            or self.keys.can_read(2) and self.handshake.complete
+        ):
+            self._replay(now)
+        return 0
+
+    cdef int _apply_peer_params(self) except -1:
+        params = TransportParameters.parse(
+            bytes(self.handshake.tls.peer_transport_parameters), not self.is_client
+        )
+        self._authenticate_cids(params)
+        self.peer_params = params
+        self.streams.set_peer_limits(params)
+        self.idle.negotiate(<int64_t>params.max_idle_timeout * 1_000_000)
+        self.recovery.rtt.max_ack_delay = <int64_t>params.max_ack_delay * 1_000_000
+        self.local_ids.set_peer_limit(params.active_connection_id_limit)
+        self.datagrams.peer_max_frame_size = params.max_datagram_frame_size
+        self.peer_max_datagram_frame_size = params.max_datagram_frame_size
+        self.datagram_size = min(self.datagram_size, <size_t>params.max_udp_payload_size)
+        if params.stateless_reset_token is not None:
+            self.remote_ids.set_token(params.stateless_reset_token)
+        self.news = True
+        return 0
+
+    def _authenticate_cids(self, params):
+        # Section 7.3.
+        wrong = params.initial_source_connection_id != self.peer_source
+        if self.is_client:
+            wrong = (
+                wrong or params.original_destination_connection_id != self.original_destination
+                or params.retry_source_connection_id != self.retry_source
+            )
+        if wrong:
+            raise TransportError(
+                TransportErrorCode.TRANSPORT_PARAMETER_ERROR, "connection IDs do not match the handshake"
+            )
+
+    def _issue_ids(self):
+        while self.local_ids.wanted():
+            cid, token = self.host.new_connection_id()
+            self.local_ids.issue(cid, token)
+
+    cdef int _confirm(self) except -1:
+        if self.handshake.confirmed:
+            return 0
+        self.handshake.confirm()
+        self.recovery.handshake_confirmed = True
+        self.recovery.peer_validated = True
+        if self.keys.can_read(0):
+            self._discard(0)
+        self._discard(1)
+        return 0
+
+    cdef int _discard(self, int space) except -1:
+        self.keys.discard(space)
+        self.recovery.discard(space)
+        self.acks(space).immediate = False
+        self.acks(space).unacked = 0
+        return 0
+
+    # Ownership of what packets carried
+
+    cdef int record_acked(self, const FrameRecord* r, int space) except -1:
+        if r.type == STREAM or r.type == RESET_STREAM:
+            self.streams.on_acked(r)
+        elif r.type == ACK:
+            self.acks(space).on_acked(r.id)
+        elif r.type == CRYPTO:
+            self.handshake.on_acked(space, r)
+        elif r.type == RETIRE_CONNECTION_ID:
+            self.remote_ids.on_acked(r)
+        return 0
+
+    cdef int record_lost(self, const FrameRecord* r, int space) except -1:
+        if STREAM == r.type or RESET_STREAM <= r.type <= STOP_SENDING or MAX_DATA <= r.type <= STREAMS_BLOCKED_UNI:
+            self.streams.on_lost(r)
+        elif r.type == CRYPTO or r.type == HANDSHAKE_DONE:
+            self.handshake.on_lost(space, r)
+        elif r.type == NEW_CONNECTION_ID:
+            self.local_ids.on_lost(r)
+        elif r.type == RETIRE_CONNECTION_ID:
+            self.remote_ids.on_lost(r)
+        elif r.type == DATAGRAM:
+            self.datagrams.lost += 1
+        elif r.type == PATH_CHALLENGE and self.path.challenge is not None:
+            self.path.challenge_pending = True
+        return 0
+
+    # Out, to the network
+
+    def send(self, double now):
+        """The next datagram as ``(bytes, SendInfo)``, or None when nothing is to be sent now."""
+        cdef uint8_t buffer[MAX_BATCH_BYTES]
+        cdef size_t segment = 0, size, limit = self.datagram_size
+        size = self.write_batch(buffer, limit, <int64_t>(now * 1e9), &segment)
+        if size == 0:
+            return None
+        return buffer[:size], SendInfo(self.path.remote, self.path.local, now)
+
+    def send_batch(self, double now):
+        """``(bytes, segment_size, SendInfo)``: datagrams of *segment_size* in a row, the last perhaps
+        shorter, fit for UDP_SEGMENT; or None."""
+        cdef uint8_t buffer[MAX_BATCH_BYTES]
+        cdef size_t segment = 0, size
+        size = self.write_batch(buffer, MAX_BATCH_BYTES, <int64_t>(now * 1e9), &segment)
+        if size == 0:
+            return None
+        return buffer[:size], segment, SendInfo(self.path.remote, self.path.local, now)
+
+    cdef size_t write_batch(
+        self, uint8_t* out, size_t capacity, int64_t now, size_t* segment_size
+    ) except? 0:
+        """Datagrams of equal size, the last perhaps shorter, into *out*; their sum, 0 for none."""
+        cdef Packet jobs[MAX_BATCH]
+        cdef size_t total = 0, size, count = 0, sealed = 0
+        cdef bint last = False
+        self._tick(now)
+        if self.closing.state != OPEN:
+            total = self._write_close(out, min(capacity, self.datagram_size), now)
+            segment_size[0] = total
+            return total
+        if self.keys.limit_near():
+            self.keys.update(self.recovery.application.next)
+        self.pacing_at = 0
+        self.recovery.pacer.update(
+            self.recovery.congestion.pacing_rate(self.recovery.rtt), self.datagram_size, now
+        )
+        while count < MAX_BATCH and capacity - total >= self.datagram_size and not last:
+            if self.path.allowance() < self.datagram_size:
+                break
+            jobs[sealed].data = NULL
+            size = self._write_datagram(out + total, self.datagram_size, now, &jobs[sealed], &last)
+            if size == 0:
+                break
+            if jobs[sealed].data != NULL:
+                sealed += 1
+            self.path.sent += size
+            total += size
+            count += 1
+            if count == 1:
+                segment_size[0] = size
+            if size < segment_size[0] or size < self.datagram_size:
+                break
+        if sealed:
+            self.keys.seal(2, jobs, sealed)
+        self.bytes_sent += total
+        if self.streams.writable_list or self.news:
+            self._tell()
+        return total
+
+    cdef size_t _write_datagram(
+        self, uint8_t* out, size_t size, int64_t now, Packet* job, bint* last
+    ) except? 0:
+        # One datagram of up to three packets; a 1-RTT packet is left in *job* to be sealed in a batch.
+        cdef Draft drafts[3]
+        cdef int space, count = 0
+        cdef size_t position = 0
+        cdef bint allow_data
+        for space in range(3):
+            if not self.keys.can_write(space) or size - position < 64:
+                continue
+            allow_data = self.recovery.probes[space] > 0 or (
+                self.recovery.may_send(size) and (space != 2 or self._pacing_allows(size, now))
+            )
+            if not self.acks(space).is_due(now) and not (allow_data and self._wants(space)):
+                continue
+            if not self._start_draft(space, out, position, size, &drafts[count]):
+                continue
+            if self._fill(space, &drafts[count], allow_data, now):
+                position = drafts[count].builder.w.pos - out + TAG_LENGTH
+                count += 1
+        if count == 0:
+            return 0
+        return self._finish(out, size, drafts, count, now, job, last)
+
+    cdef bint _pacing_allows(self, size_t size, int64_t now) noexcept:
+        cdef int64_t at
+        if not self.recovery.rtt.has_sample:
+            return True
+        at = self.recovery.pacer.ready_at(size, now)
+        if at <= now:
+            return True
+        self.pacing_at = at
+        return False
+
+    cdef bint _wants(self, int space) except -1:
+        # Whether there is something besides acknowledgements.
+        if self.recovery.probes[space] > 0 or self.handshake.wants_to_send(space):
+            return True
+        if space != 2:
+            return False
+        return (
+            self.streams.wants_to_send() or self.datagrams.wants_to_send()
+            or self.path.wants_to_send() or self.idle.ping_pending
+            or len(self.local_ids.pending) > 0 or len(self.remote_ids.retiring) > 0
+        )
+
+    cdef bint _start_draft(
+        self, int space, uint8_t* out, size_t start, size_t size, Draft* draft
+    ) except -1:
+        # The header, up to and with the packet number; False when there is no room.
+        cdef uint64_t number = self.recovery.sent(space).next
+        cdef size_t length
+        cdef bytes token = self.token if space == 0 else b"", scid
+        if space == 2 and number >= self.skip_at:
+            self.recovery.skipped[2] = number
+            self.recovery.application.skip()
+            number += 1
+            self.skip_at = number + SKIP_INTERVAL + int.from_bytes(self.random(2), "big") % SKIP_INTERVAL
+        length = number_length(number, self.recovery.largest_acked[space])
+        draft.space = space
+        draft.start = start
+        draft.length_offset = 0
+        start_packet(&draft.builder, out + start, size - start - TAG_LENGTH)
+        if space == 2:
+            put_u8(&draft.builder.w, <uint8_t>(0x40 | (self.keys.key_phase << 2) | (length - 1)))
+            put_bytes(&draft.builder.w, self.remote_ids.current.data, self.remote_ids.current.length)
+        else:
+            scid = self.source_id
+            put_u8(&draft.builder.w, long_header_byte(INITIAL if space == 0 else HANDSHAKE, self.version, length))
+            put_u32(&draft.builder.w, self.version)
+            put_u8(&draft.builder.w, self.remote_ids.current.length)
+            put_bytes(&draft.builder.w, self.remote_ids.current.data, self.remote_ids.current.length)
+            put_u8(&draft.builder.w, <uint8_t>len(scid))
+            put_bytes(&draft.builder.w, scid, len(scid))
+            if space == 0:
+                if not put_varint(&draft.builder.w, len(token)) or not put_bytes(&draft.builder.w, token, len(token)):
+                    return False
+            draft.length_offset = draft.builder.w.pos - out - start
+            if not put_varint_of(&draft.builder.w, 0, 2):
+                return False
+        while length:
+            length -= 1
+            if not put_u8(&draft.builder.w, <uint8_t>(number >> (8 * length))):
+                return False
+        draft.header_length = draft.builder.w.pos - out - start
+        return True
+
+    cdef bint _fill(self, int space, Draft* draft, bint allow_data, int64_t now) except -1:
+        # Frames, in the order of their urgency; whether there are any.
+        cdef const uint8_t* start = draft.builder.w.pos
+        cdef AckTracker acks = self.acks(space)
+        if acks.has_anything() or acks.is_due(now):
+            acks.write(&draft.builder, now)
+        if allow_data:
+            self.handshake.write(space, &draft.builder)
+            if space == 2:
+                self.path.write(&draft.builder, now, 3 * max(self._pto(), self.recovery.rtt.initial))
+                self.local_ids.write(&draft.builder)
+                self.remote_ids.write(&draft.builder)
+                self.streams.write_control(&draft.builder, now, self.recovery.rtt.smoothed)
+                self.datagrams.write(&draft.builder)
+                self.streams.write_data(&draft.builder)
+        if not draft.builder.ack_eliciting and (
+            self.recovery.probes[space] > 0 or space == 2 and self._should_ping(draft, start)
+        ):
+            if can_record(&draft.builder) and put_u8(&draft.builder.w, PING):
+                record(&draft.builder, PING, 0, 0, 0, False)
+        return draft.builder.w.pos > start
+
+    cdef bint _should_ping(self, Draft* draft, const uint8_t* start) noexcept:
+        # Keep-alive, or an ACK now and then that is itself acknowledged (Section 13.2.4).
+        if self.idle.ping_pending:
+            return True
+        if draft.builder.w.pos == start:
+            return False
+        self.acks_only += 1
+        return self.acks_only >= ACKS_BEFORE_PING and self.acks_application.received.count > 1
+
+    cdef size_t _finish(
+        self, uint8_t* out, size_t size, Draft* drafts, int count, int64_t now, Packet* job, bint* last
+    ) except? 0:
+        # Pad, fill in lengths, remember, seal.
+        cdef Draft* draft = &drafts[count - 1]
+        cdef size_t end, payload, number_size
+        cdef bint full = False
+        cdef Packet packet
+        cdef int i
+        for i in range(count):
+            # Section 14.1: a client's Initial packets, and a server's that elicit an answer.
+            if drafts[i].space == 0 and (self.is_client or drafts[i].builder.ack_eliciting):
+                full = True
+            # Section 8.2.1: so do datagrams that validate a path.
+            if drafts[i].space == 2 and not self.path.validated and self.path.allowance() >= size:
+                full = True
+        end = draft.builder.w.pos - out + TAG_LENGTH
+        if full and end < size:
+            put_zeros(&draft.builder.w, size - end)
+            draft.builder.in_flight = True
+        for i in range(count):
+            draft = &drafts[i]
+            number_size = (out[draft.start] & 3) + 1
+            payload = draft.builder.w.pos - out - draft.start - draft.header_length
+            if payload + number_size < 4:
+                put_zeros(&draft.builder.w, 4 - number_size - payload)
+            packet.data = out + draft.start
+            packet.header_length = <uint32_t>draft.header_length
+            packet.length = <uint32_t>(draft.builder.w.pos - packet.data)
+            packet.number = self.recovery.sent(draft.space).next
+            end = draft.start + packet.length + TAG_LENGTH
+            if draft.length_offset:
+                last[0] = True
+                draft.builder.w = writer(packet.data + draft.length_offset, 2)
+                put_varint_of(
+                    &draft.builder.w, packet.length - draft.length_offset - 2 + TAG_LENGTH, 2
+                )
+                self.keys.seal(draft.space, &packet, 1)
+            else:
+                job[0] = packet
+            self._sent(draft, packet.length + TAG_LENGTH, now)
+        return end
+
+    cdef int _sent(self, Draft* draft, uint32_t size, int64_t now) except -1:
+        self.packets_sent += 1
+        self.recovery.on_sent(draft.space, &draft.builder, size, now)
+        if draft.builder.ack_eliciting:
+            self.acks_only = 0
+            self.idle.on_sent_eliciting(now)
+        if draft.space == 1 and self.is_client and self.keys.can_write(0):
+            self._discard(0)                 # RFC 9001 Section 4.9.1
+        return 0
+
+    cdef size_t _write_close(self, uint8_t* out, size_t size, int64_t now) except? 0:
+        # CONNECTION_CLOSE in every packet the peer may be able to read (Section 10.2.3).
+        cdef Draft drafts[3]
+        cdef Packet job
+        cdef int space, count = 0
+        cdef size_t position = 0
+        cdef bint last = False
+        if self.closing.state == CLOSED:
+            return 0
+        self.closing.start_timer(now, self._pto())
+        if not self.closing.pending or self.path.allowance() < size:
+            return 0
+        self.closing.pending = False
+        for space in range(3):
+            if not self.keys.can_write(space) or size - position < 64:
+                continue
+            if self.handshake.confirmed and space != 2:
+                continue
+            if not self._start_draft(space, out, position, size, &drafts[count]):
+                continue
+            if self.closing.write(&drafts[count].builder, space != 2):
+                position = drafts[count].builder.w.pos - out + TAG_LENGTH
+                count += 1
+        if count == 0:
+            self.closing.finish(self.closing.error)
+            self.news = True
+            self._tell()
+            return 0
+        job.data = NULL
+        position = self._finish(out, size, drafts, count, now, &job, &last)
+        if job.data != NULL:
+            self.keys.seal(2, &job, 1)
+        self.path.sent += position
+        self.bytes_sent += position
+        return position
+
+    # Time
+
+    def timeout(self, double now):
+        """Seconds until ``on_timeout`` is due, None for never; at or below 0 it is due now."""
+        cdef int64_t at = self.next_timeout(<int64_t>(now * 1e9))
+        return at / 1e9 - now if at else None
+
+    def on_timeout(self, double now):
+        """Time has passed: deal with every timer that is due at *now* seconds."""
+        self.timeout_at(<int64_t>(now * 1e9))
+
+    cdef int64_t next_timeout(self, int64_t now) noexcept:
+        # Absolute nanoseconds, 0 for never.
+        cdef int64_t best, at
+        cdef int space
+        if self.closing.state == CLOSED or not self.started:
+            return 0
+        if self.closing.state != OPEN:
+            return self.closing.deadline or now
+        best = self.idle.next_timeout(self._pto())
+        if not self.is_established:
+            best = earlier(best, self.handshake_deadline)
+        if self.path.allowance() >= self.datagram_size:
+            best = earlier(best, self.recovery.next_timeout(now))
+            best = earlier(best, self.pacing_at)
+        for space in range(3):
+            best = earlier(best, self.acks(space).next_timeout())
+        return earlier(best, self.path.challenge_deadline)
+
+    cdef int timeout_at(self, int64_t now) except -1:
+        self._tick(now)
+        if self.closing.state == CLOSED:
+            return 0
+        if self.closing.state != OPEN:
+            self.closing.start_timer(now, self._pto())
+            if now >= self.closing.deadline:
+                self.closing.finish(self.closing.error)
+                self.news = True
+                self._tell()
+            return 0
+        if self.idle.on_timeout(now, self._pto()):
+            self.closing.finish(IdleTimeout("nothing was received for the idle timeout"))
+            self.news = True
+        elif not self.is_established and now >= self.handshake_deadline:
+            self.closing.finish(HandshakeError(
+                "the handshake did not complete in time; is the peer reachable over UDP?"
+            ))
+            self.news = True
+        else:
+            if self.path.allowance() >= self.datagram_size:
+                self.recovery.on_timeout(now, self)
+            if self.path.challenge_deadline and now >= self.path.challenge_deadline:
+                self._path_failed()
+        if not self.send_listed:
+            self.host.wants_to_send(self)
+        self._tell()
+        return 0
+
+    cdef int _path_failed(self) except -1:
+        # Section 9.3.2: back to where the peer last was.
+        self.path.challenge_deadline = 0
+        self.path.challenge = None
+        if self.previous_path is not None:
+            self.path = self.previous_path
+            self.previous_path = None
+        else:
+            self._fail(TransportError(TransportErrorCode.NO_VIABLE_PATH, "path validation failed"))
+        return 0
+
+    cdef int _fail(self, object error) except -1:
+        # The only door from an error to CONNECTION_CLOSE.
+        self.closing.close(False, error.code, error.reason, error.frame_type, error)
+        self.news = True
+        return 0
+
+    # The application's verbs
+
+    def close(self, uint64_t code=0, str reason="", bint app=True):
+        """Close the connection with *code* and *reason* (RFC 9000 Section 10.2).
+
+        *app* False makes it a transport error code.  Closing twice does nothing.
+        """
+        if app:
+            error = ApplicationError(code, reason, remote=False)
+        else:
+            error = TransportError(code, reason, remote=False)
+        self.closing.close(app, code, reason, 0, error)
+        self.news = True
+        self._wake()
+        self._tell()
+
+    def open_stream(self, bint bidirectional=True):
+        """The ID of a new stream, or None while the peer allows no more (RFC 9000 Section 4.6)."""
+        stream_id = self.streams.open(bidirectional)
+        if stream_id is None:
+            self._wake()
+        return stream_id
+
+    def streams_available(self, bint bidirectional=True):
+        """How many streams ``open_stream`` would give now."""
+        return self.streams.available(bidirectional)
+
+    def stream_send(self, uint64_t stream_id, data, bint fin=False):
+        """Write *data* and, with *fin*, the end of the stream; returns the bytes taken.
+
+        It may be short, then *fin* is not taken: wait for the stream in ``writable``.  Raises
+        StreamStopped once the peer stopped reading, ValueError for a stream that cannot be written.
+        """
+        cdef Py_ssize_t taken = self.streams.write(stream_id, data, fin)
+        self._wake()
+        return taken
+
+    def stream_recv(self, uint64_t stream_id, size_t max_length=65536):
+        """At most *max_length* bytes and whether the stream ended: ``(bytes, fin)``; None for nothing yet.
+
+        Raises StreamReset once the peer abandoned the stream.
+        """
+        result = self.streams.read(stream_id, max_length)
+        if result is not None:
+            self._wake_for_credit()
+        return result
+
+    def stream_recv_into(self, uint64_t stream_id, buffer):
+        """Like ``stream_recv``, into a writable *buffer*: ``(count, fin)`` or None."""
+        cdef Py_buffer view
+        cdef bint fin = False
+        cdef Py_ssize_t count
+        PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
+        try:
+            count = self.streams.read_into(stream_id, <uint8_t*>view.buf, view.len, &fin)
+        finally:
+            PyBuffer_Release(&view)
+        if count < 0:
+            return None
+        self._wake_for_credit()
+        return count, bool(fin)
+
+    cdef int _wake_for_credit(self) except -1:
+        if self.streams.max_data_pending or self.streams.control or (
+            self.streams.limit_pending[0] or self.streams.limit_pending[1]
+        ):
+            self._wake()
+        return 0
+
+    def stream_shutdown(self, uint64_t stream_id, int direction, uint64_t code=0):
+        """Stop reading (*direction* 0: STOP_SENDING) or abandon writing (1: RESET_STREAM) with *code*."""
+        self.streams.shutdown(stream_id, direction == 1, code)
+        self._wake()
+
+    def stream_capacity(self, uint64_t stream_id):
+        """Bytes ``stream_send`` would take now."""
+        return self.streams.capacity(stream_id)
+
+    def stream_acked(self, uint64_t stream_id):
+        """Whether everything written to the stream, and its end if given, is acknowledged."""
+        return bool(self.streams.acked(stream_id))
+
+    def stream_priority(self, uint64_t stream_id, int urgency=3, bint incremental=True):
+        """Send streams of lower *urgency* (0 to 7) first; *incremental* ones in turn (RFC 9218)."""
+        self.streams.prioritize(stream_id, urgency, incremental)
+
+    def readable(self):
+        """IDs of the streams with news to read since the last call."""
+        return self.streams.take_readable()
+
+    def writable(self):
+        """IDs of the streams that take data again, were stopped, or became wholly acknowledged."""
+        return self.streams.take_writable()
+
+    def dgram_send(self, data):
+        """Queue a datagram (RFC 9221); False when the queue was full and its oldest one was dropped.
+
+        Raises DatagramTooLarge when *data* does not fit a packet or the peer's limit.
+        """
+        cdef size_t limit = self.dgram_max_writable_len(), size = len(data)
+        if size > limit or self.peer_max_datagram_frame_size == 0:
+            raise DatagramTooLarge(size, limit)
+        cdef bint kept = self.datagrams.send(data)
+        self._wake()
+        return bool(kept)
+
+    def dgram_recv(self):
+        """The oldest received datagram, or None."""
+        return self.datagrams.receive()
+
+    def dgram_max_writable_len(self):
+        """The largest datagram that can be sent now; 0 when the peer takes none."""
+        cdef uint64_t limit = self.peer_max_datagram_frame_size, fits
+        if limit < 2:
+            return 0
+        # Short header, longest packet number, tag, frame type.
+        fits = self.datagram_size - 1 - self.remote_ids.current.length - 4 - TAG_LENGTH - 1
+        return min(limit - 1, fits)
+
+    def initiate_key_update(self):
+        """Use new keys from now on (RFC 9001 Section 6); False while the last update is unconfirmed."""
+        if not self.handshake.confirmed:
+            return False
+        return bool(self.keys.update(self.recovery.application.next))
+
+    def ping(self):
+        """Ask the peer for an acknowledgement."""
+        self.idle.ping_pending = True
+        self._wake()
+
+    def export_keying_material(self, bytes label not None, bytes context not None, size_t length):
+        """Keying material of the TLS exporter (RFC 8446 Section 7.5)."""
+        return self.handshake.tls.export_keying_material(label, context, length)
+
+
+cdef int64_t earlier(int64_t a, int64_t b) noexcept nogil:
+    # The smaller of two times of which 0 means never.
+    if a == 0 or b == 0:
+        return a + b
+    return min(a, b)

@@ -1,0 +1,42 @@
+"""One UDP port: datagrams to connections (RFC 9000 Section 5.2)."""
+
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+from cwt._core.connection cimport Connection, Host
+from cwt._core.timers cimport TimerHeap
+from cwt._core.wire.packet cimport Header
+
+
+cdef class Endpoint(Host):
+    cdef readonly object config
+    cdef public object tls                   # makes server handshakes; None accepts no connections
+    cdef bytes reset_key
+    cdef readonly int max_connections
+    cdef dict routes                         # connection ID -> Connection
+    cdef set all
+    cdef uint8_t last_id[8]
+    cdef Connection last                     # where last_id leads
+    cdef list news
+    cdef list sending                        # connections that may have output
+    cdef list stateless                      # (datagram, to, from_) to be sent as they are
+    cdef TimerHeap timers
+    cdef int64_t reset_second
+    cdef int resets
+    cdef public bint accepting
+
+    cdef int receive(
+        self, uint8_t* data, size_t length, size_t segment_size, object remote, object local,
+        int ecn, int64_t now
+    ) except -1
+    cdef size_t _run(self, const uint8_t* data, size_t length, size_t segment_size) noexcept
+    cdef Connection _route(self, const uint8_t* data, size_t length, Header* header)
+    cdef int _unknown(
+        self, uint8_t* data, size_t length, Header* header, object remote, object local, int ecn, int64_t now
+    ) except -1
+    cdef int _accept(
+        self, uint8_t* data, size_t length, Header* header, object remote, object local, int ecn, int64_t now
+    ) except -1
+    cdef int _reset(self, const uint8_t* data, size_t length, object remote, object local, int64_t now) except -1
+    cdef int _add(self, Connection connection) except -1
+    cdef int _forget(self, Connection connection) except -1
+    cdef int arm(self, Connection connection, int64_t now) except -1

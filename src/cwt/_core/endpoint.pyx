@@ -1,0 +1,291 @@
+"""One UDP port: datagrams to connections (RFC 9000 Section 5.2)."""
+
+cimport cython
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.string cimport memcmp, memcpy
+
+import hmac
+from functools import partial
+
+from cwt._core.connection cimport Connection, Host
+from cwt._core.timers cimport TimerHeap
+from cwt._core.wire.packet cimport (
+    Header, INITIAL, MIN_INITIAL_SIZE, MIN_RESET_SIZE, ONE_RTT, VERSION_1, VERSION_NEGOTIATION,
+    parse_header,
+)
+
+from cwt._core.wire.packet import version_negotiation
+from cwt._types import SendInfo
+
+cdef enum:
+    CID_LENGTH = 8
+    MAX_STATELESS = 64       # answers without a connection that wait to be sent
+    MAX_RESETS = 100         # stateless resets a second
+    RESET_SIZE = 42
+
+
+@cython.final
+cdef class Endpoint(Host):
+    """Connections that share a UDP port.
+
+    *tls*, when given, has ``handshake(transport_parameters)`` and makes this a server.  *random* gives so
+    many random bytes; *reset_key* makes stateless reset tokens (RFC 9000 Section 10.3), and must be kept
+    to be useful after a restart.
+    """
+
+    def __init__(self, config, *, random, tls=None, bytes reset_key=None, int max_connections=100_000):
+        Host.__init__(self, random)
+        self.config = config
+        self.tls = tls
+        self.reset_key = reset_key or random(32)
+        self.max_connections = max_connections
+        self.routes = {}
+        self.all = set()
+        self.news = []
+        self.sending = []
+        self.stateless = []
+        self.timers = TimerHeap()
+        self.accepting = True
+
+    @property
+    def connections(self):
+        """How many connections there are."""
+        return len(self.all)
+
+    # What connections tell
+
+    cdef int wants_to_send(self, Connection connection) except -1:
+        connection.send_listed = True
+        self.sending.append(connection)
+        return 0
+
+    cdef int has_news(self, Connection connection) except -1:
+        connection.news_listed = True
+        self.news.append(connection)
+        return 0
+
+    cdef int routes_changed(self, Connection connection) except -1:
+        for cid in connection.local_ids.added:
+            self.routes[cid] = connection
+            connection.routes.append(cid)
+        for cid in connection.local_ids.removed:
+            self.routes.pop(cid, None)
+            self.last = None
+        connection.local_ids.added.clear()
+        connection.local_ids.removed.clear()
+        return 0
+
+    cdef tuple new_connection_id(self):
+        cid = self.random(CID_LENGTH)
+        return cid, self.reset_token(cid)
+
+    def reset_token(self, bytes cid):
+        """The stateless reset token of *cid* (RFC 9000 Section 10.3.2)."""
+        return hmac.digest(self.reset_key, cid, "sha256")[:16]
+
+    # Connections
+
+    def connect(self, server_name, remote, tls, double now, *, local=None, config=None):
+        """A client connection to *remote*; *tls* has ``handshake(server_name, transport_parameters)``."""
+        cid, token = self.new_connection_id()
+        connection = Connection(
+            True, partial(tls.handshake, server_name), config or self.config, self, self.random,
+            local, remote, cid, self.random(8), reset_token=token,
+        )
+        self._add(connection)
+        self.wants_to_send(connection)
+        return connection
+
+    cdef int _add(self, Connection connection) except -1:
+        self.all.add(connection)
+        self.routes_changed(connection)
+        return 0
+
+    cdef int _forget(self, Connection connection) except -1:
+        for cid in connection.routes:
+            self.routes.pop(cid, None)
+        connection.routes.clear()
+        self.all.discard(connection)
+        self.last = None
+        return self.timers.set(connection, 0)
+
+    # In, from the network
+
+    def recv(self, datagram, info, double now):
+        """Take a received *datagram*; *info* is a RecvInfo, *now* in seconds."""
+        cdef bytearray copy = bytearray(datagram)
+        cdef uint8_t* data = copy
+        self.receive(
+            data, len(copy), len(copy), info.from_, info.to, info.ecn, <int64_t>(now * 1e9)
+        )
+
+    cdef int receive(
+        self, uint8_t* data, size_t length, size_t segment_size, object remote, object local,
+        int ecn, int64_t now
+    ) except -1:
+        cdef Header header
+        cdef Connection connection
+        cdef size_t run, offset = 0, size
+        while offset < length:
+            run = self._run(data + offset, length - offset, segment_size)
+            size = min(segment_size, run)
+            if parse_header(data + offset, size, CID_LENGTH, &header):
+                connection = self._route(data + offset, size, &header)
+                if connection is not None:
+                    connection.receive(data + offset, run, segment_size, remote, local, ecn, now)
+                    if connection.is_closed:
+                        self._forget(connection)
+                else:
+                    run = size
+                    self._unknown(data + offset, size, &header, remote, local, ecn, now)
+            offset += run
+        return 0
+
+    cdef size_t _run(self, const uint8_t* data, size_t length, size_t segment_size) noexcept:
+        # Bytes of the datagrams at the front that are for the same connection ID.
+        cdef size_t end = segment_size
+        if length <= segment_size or data[0] & 0x80 or segment_size < 1 + CID_LENGTH:
+            return min(segment_size, length)
+        while end + 1 + CID_LENGTH <= length and not data[end] & 0x80 and (
+            memcmp(data + 1, data + end + 1, CID_LENGTH) == 0
+        ):
+            end += segment_size
+        return min(end, length)
+
+    cdef Connection _route(self, const uint8_t* data, size_t length, Header* header):
+        cdef object found
+        if header.dcid_length != CID_LENGTH:
+            return self.routes.get(header.dcid[:header.dcid_length])
+        if self.last is not None and memcmp(self.last_id, header.dcid, CID_LENGTH) == 0:
+            return self.last
+        found = self.routes.get(header.dcid[:CID_LENGTH])
+        if found is not None:
+            memcpy(self.last_id, header.dcid, CID_LENGTH)
+            self.last = <Connection>found
+        return found
+
+    cdef int _unknown(
+        self, uint8_t* data, size_t length, Header* header, object remote, object local, int ecn, int64_t now
+    ) except -1:
+        if header.type == ONE_RTT:
+            return self._reset(data, length, remote, local, now)
+        if self.tls is None or header.type == VERSION_NEGOTIATION or length < MIN_INITIAL_SIZE:
+            return 0
+        if header.version != VERSION_1:
+            if len(self.stateless) < MAX_STATELESS:
+                noise = self.random(5)
+                grease = int.from_bytes(noise[:4], "big") & 0xF0F0F0F0 | 0x0A0A0A0A
+                self.stateless.append((
+                    version_negotiation(
+                        header.scid[:header.scid_length], header.dcid[:header.dcid_length],
+                        [VERSION_1, grease], noise[4] & 0x7F,
+                    ), remote, local,
+                ))
+            return 0
+        if header.type == INITIAL and header.dcid_length >= 8 and self.accepting:
+            self._accept(data, length, header, remote, local, ecn, now)
+        return 0
+
+    cdef int _accept(
+        self, uint8_t* data, size_t length, Header* header, object remote, object local, int ecn, int64_t now
+    ) except -1:
+        cdef Connection connection
+        cdef bytes original = header.dcid[:header.dcid_length]
+        if len(self.all) >= self.max_connections:
+            return 0
+        cid, token = self.new_connection_id()
+        connection = Connection(
+            False, self.tls.handshake, self.config, self, self.random, local, remote, cid,
+            header.scid[:header.scid_length], original_destination=original, reset_token=token,
+        )
+        connection.send_listed = True            # not in any list before it proves to be one
+        connection.news_listed = True
+        connection.receive(data, length, length, remote, local, ecn, now)
+        connection.send_listed = False
+        connection.news_listed = False
+        if connection.packets_received == 0:
+            return 0                             # nothing in it was authentic
+        self._add(connection)
+        self.routes[original] = connection
+        connection.routes.append(original)
+        self.wants_to_send(connection)
+        self.has_news(connection)
+        return 0
+
+    cdef int _reset(
+        self, const uint8_t* data, size_t length, object remote, object local, int64_t now
+    ) except -1:
+        # RFC 9000 Section 10.3: smaller than what it answers, so that two endpoints cannot loop.
+        cdef size_t size = min(length - 1, <size_t>RESET_SIZE)
+        if now // 1_000_000_000 != self.reset_second:
+            self.reset_second = now // 1_000_000_000
+            self.resets = 0
+        if size < MIN_RESET_SIZE or self.resets >= MAX_RESETS or len(self.stateless) >= MAX_STATELESS:
+            return 0
+        self.resets += 1
+        noise = bytearray(self.random(size - 16))
+        noise[0] = noise[0] & 0x3F | 0x40
+        token = self.reset_token(data[1:1 + CID_LENGTH])
+        self.stateless.append((bytes(noise) + token, remote, local))
+        return 0
+
+    # Out
+
+    def ready(self):
+        """The connections with news since the last call: new, established, readable, writable, closed."""
+        cdef Connection connection
+        cdef list ready
+        if not self.news:
+            return []
+        ready, self.news = self.news, []
+        for connection in ready:
+            connection.news_listed = False
+            if connection.is_closed:
+                self._forget(connection)
+        return ready
+
+    def send(self, double now):
+        """The next datagram as ``(bytes, SendInfo)``, or None: for use without a Pump."""
+        cdef Connection connection
+        if self.stateless:
+            data, to, from_ = self.stateless.pop(0)
+            return data, SendInfo(to, from_, now)
+        while self.sending:
+            connection = self.sending[0]
+            out = connection.send(now)
+            if out is not None:
+                return out
+            self.sending.pop(0)
+            connection.send_listed = False
+            self.arm(connection, <int64_t>(now * 1e9))
+        return None
+
+    cdef int arm(self, Connection connection, int64_t now) except -1:
+        if connection.is_closed:
+            return self._forget(connection)
+        return self.timers.set(connection, connection.next_timeout(now))
+
+    def timeout(self, double now):
+        """Seconds until ``on_timeout`` is due; 0 when there is something to send; None for never."""
+        cdef int64_t at = self.timers.first()
+        if self.sending or self.stateless:
+            return 0.0
+        return max(at / 1e9 - now, 0.0) if at else None
+
+    def on_timeout(self, double now):
+        """Time has passed: deal with every timer that is due at *now* seconds."""
+        cdef int64_t nanoseconds = <int64_t>(now * 1e9)
+        cdef Connection connection = self.timers.due(nanoseconds)
+        while connection is not None:
+            connection.timeout_at(nanoseconds)
+            self.timers.set(connection, 0)       # armed again when it has sent what it may
+            if not connection.send_listed:
+                self.wants_to_send(connection)
+            connection = self.timers.due(nanoseconds)
+
+    def close_all(self, uint64_t code=0, str reason="", bint app=True):
+        """Close every connection."""
+        cdef Connection connection
+        for connection in list(self.all):
+            connection.close(code, reason, app)

@@ -1,0 +1,50 @@
+"""The idle timeout and keep-alive (RFC 9000 Section 10.1)."""
+
+cimport cython
+from libc.stdint cimport int64_t
+
+
+@cython.final
+cdef class IdleTimer:
+    """Ends a silent connection, or keeps it from falling silent; times in nanoseconds, 0 for never."""
+
+    def __init__(self, int64_t timeout, int64_t keep_alive):
+        self.timeout = timeout
+        self.keep_alive = keep_alive
+
+    cdef void negotiate(self, int64_t peer_timeout) noexcept:
+        # The smaller of both sides' timeouts counts.
+        if peer_timeout and (self.timeout == 0 or peer_timeout < self.timeout):
+            self.timeout = peer_timeout
+
+    cdef void on_received(self, int64_t now) noexcept:
+        self.last = now
+        self.last_received = now
+        self.sent_since = False
+
+    cdef void on_sent_eliciting(self, int64_t now) noexcept:
+        # Only the first one after a received packet restarts the timer.
+        if not self.sent_since:
+            self.sent_since = True
+            self.last = now
+        self.ping_pending = False
+
+    cdef int64_t deadline(self, int64_t pto) noexcept:
+        # Never below three probe timeouts (Section 10.1).
+        return self.last + max(self.timeout, 3 * pto) if self.timeout else 0
+
+    cdef int64_t next_timeout(self, int64_t pto) noexcept:
+        cdef int64_t deadline = self.deadline(pto)
+        if self.keep_alive and not self.ping_pending and not self.sent_since:
+            if deadline == 0 or self.last + self.keep_alive < deadline:
+                return self.last + self.keep_alive
+        return deadline
+
+    cdef bint on_timeout(self, int64_t now, int64_t pto) noexcept:
+        # Whether the connection has been idle for too long.
+        cdef int64_t deadline = self.deadline(pto)
+        if deadline and now >= deadline:
+            return True
+        if self.keep_alive and not self.sent_since and now >= self.last + self.keep_alive:
+            self.ping_pending = True
+        return False

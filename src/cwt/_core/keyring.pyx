@@ -1,0 +1,152 @@
+"""The keys of a connection and the packets under them (RFC 9001 Sections 5 and 6)."""
+
+cimport cython
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from cwt._core.crypto.aead cimport Packet, SAMPLE_LENGTH, TAG_LENGTH
+from cwt._core.crypto.keys cimport Key
+from cwt._core.wire.packet cimport decode_number
+
+from cwt._core.crypto.keys import (
+    confidentiality_limit, initial_keys, integrity_limit, make_key,
+)
+from cwt.errors import TransportError, TransportErrorCode
+
+
+@cython.final
+cdef class Keyring:
+    """Opens and seals packets in place; knows the key phases of 1-RTT.
+
+    Spaces are 0 Initial, 1 Handshake, 2 application data.
+    """
+
+    def __init__(self):
+        self.read = [None, None, None]
+        self.write = [None, None, None]
+
+    cdef int set_initial(self, uint32_t version, bytes dcid, bint is_client) except -1:
+        self.read[0], self.write[0] = initial_keys(version, dcid, is_client)
+        return 0
+
+    def install(self, int space, bint is_write, int cipher_suite, bytes secret, uint32_t version):
+        """A secret of the TLS handshake (RFC 9001 Section 4.1.4)."""
+        (self.write if is_write else self.read)[space] = make_key(cipher_suite, secret, version)
+
+    cdef bint can_read(self, int space) noexcept:
+        return self.read[space] is not None
+
+    cdef bint can_write(self, int space) noexcept:
+        return self.write[space] is not None
+
+    cdef void discard(self, int space) noexcept:
+        self.read[space] = None
+        self.write[space] = None
+
+    cdef int mask(self, int space, const uint8_t* samples, uint8_t* masks, size_t count) except -1:
+        return (<Key>self.read[space]).header_protection.mask(samples, masks, count)
+
+    cdef Key _key_for(self, int space, bint phase, uint64_t number):
+        # The key a 1-RTT packet claims to be under (Section 6.3); others have but one.
+        cdef Key key = <Key>self.read[space]
+        if space != 2 or phase == self.key_phase:
+            return key
+        if self.previous_read is not None and number < self.read_phase_start:
+            return self.previous_read
+        if self.next_read is None:
+            self.next_read = key.updated()
+        return self.next_read
+
+    cdef int open(
+        self, int space, uint8_t* data, size_t end, size_t number_offset, const uint8_t* mask,
+        uint64_t expected, Opened* opened
+    ) except -1:
+        """Remove protection from ``data[:end]``: 0 not authentic, 1 authentic, 2 in the next key phase."""
+        cdef Packet packet
+        cdef Key key
+        cdef uint8_t first = data[0] ^ (mask[0] & (0x0F if data[0] & 0x80 else 0x1F))
+        cdef size_t length = (first & 3) + 1, i
+        cdef uint64_t truncated = 0
+        if end < number_offset + length + TAG_LENGTH:
+            return 0
+        data[0] = first
+        for i in range(length):
+            data[number_offset + i] ^= mask[1 + i]
+            truncated = truncated << 8 | data[number_offset + i]
+        packet.number = decode_number(truncated, length, expected)
+        packet.data = data
+        packet.header_length = <uint32_t>(number_offset + length)
+        packet.length = <uint32_t>end
+        packet.ok = False
+        key = self._key_for(space, (first & 4) != 0, packet.number)
+        key.aead.open(&packet, 1)
+        if not packet.ok:
+            self.failures += 1
+            if self.failures > integrity_limit(key.cipher_suite):
+                raise TransportError(TransportErrorCode.AEAD_LIMIT_REACHED, "too many forged packets")
+            return 0
+        if first & (0x0C if first & 0x80 else 0x18):
+            raise TransportError(TransportErrorCode.PROTOCOL_VIOLATION, "reserved header bits are set")
+        opened.number = packet.number
+        opened.payload = data + packet.header_length
+        opened.length = end - packet.header_length - TAG_LENGTH
+        if space == 2 and key is self.next_read:
+            return 2
+        if packet.number < self.read_phase_start and key is self.read[space]:
+            self.read_phase_start = packet.number
+        return 1
+
+    cdef int _rotate(self, uint64_t number, uint64_t next_sent) except -1:
+        # Into the next key phase, which starts at *number* from the peer and *next_sent* from us.
+        cdef Key key = <Key>self.read[2]
+        self.previous_read = key
+        self.read[2] = self.next_read if self.next_read is not None else key.updated()
+        self.next_read = None
+        self.write[2] = (<Key>self.write[2]).updated()
+        self.key_phase = not self.key_phase
+        self.read_phase_start = number
+        self.write_phase_start = next_sent
+        self.update_allowed = False
+        self.sealed = 0
+        self.key_updates += 1
+        return 0
+
+    cdef int seal(self, int space, Packet* packets, size_t count) except -1:
+        cdef Key key = <Key>self.write[space]
+        cdef uint8_t samples[MAX_BATCH * SAMPLE_LENGTH]
+        cdef uint8_t masks[MAX_BATCH * SAMPLE_LENGTH]
+        cdef size_t i, j, number_offset, length
+        cdef uint8_t* data
+        key.aead.seal(packets, count)
+        for i in range(count):
+            data = packets[i].data
+            number_offset = packets[i].header_length - (data[0] & 3) - 1
+            for j in range(SAMPLE_LENGTH):
+                samples[i * SAMPLE_LENGTH + j] = data[number_offset + 4 + j]
+        key.header_protection.mask(samples, masks, count)
+        for i in range(count):
+            data = packets[i].data
+            length = (data[0] & 3) + 1
+            number_offset = packets[i].header_length - length
+            data[0] ^= masks[i * SAMPLE_LENGTH] & (0x0F if data[0] & 0x80 else 0x1F)
+            for j in range(length):
+                data[number_offset + j] ^= masks[i * SAMPLE_LENGTH + 1 + j]
+        if space == 2:
+            self.sealed += count
+        return 0
+
+    cdef bint update(self, uint64_t next_sent) except -1:
+        """Start a key update; False while the present phase is unconfirmed (Section 6.1)."""
+        if not self.update_allowed:
+            return False
+        # Until the peer answers, anything it sends is still in its old phase.
+        self._rotate(<uint64_t>-1, next_sent)
+        return True
+
+    def limit_near(self):
+        """Whether the present key has protected nearly as many packets as it may (Section 6.6)."""
+        key = self.write[2]
+        return key is not None and self.sealed >= confidentiality_limit((<Key>key).cipher_suite) // 2
+
+    cdef void on_acked(self, uint64_t largest) noexcept:
+        if largest >= self.write_phase_start:
+            self.update_allowed = True

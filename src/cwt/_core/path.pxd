@@ -1,0 +1,25 @@
+"""Paths: addresses, anti-amplification, validation (RFC 9000 Sections 8 and 9)."""
+
+from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+from cwt._core.wire.frame cimport PacketBuilder
+
+cdef enum:
+    MAX_RESPONSES = 3
+
+
+cdef class Path:
+    cdef readonly object local, remote       # addresses
+    cdef readonly bint validated             # the peer is there: no limit on what we send
+    cdef readonly uint64_t received, sent    # bytes of datagrams
+    cdef bytes challenge                     # outstanding PATH_CHALLENGE
+    cdef bint challenge_pending
+    cdef int64_t challenge_deadline          # when validation has failed, 0 for none
+    cdef list responses                      # data of PATH_CHALLENGE to be answered
+
+    cdef uint64_t allowance(self) noexcept
+    cdef int start_validation(self, bytes challenge) except -1
+    cdef int on_path_challenge(self, const uint8_t* data) except -1
+    cdef bint on_path_response(self, const uint8_t* data) except -1
+    cdef bint wants_to_send(self) noexcept
+    cdef int write(self, PacketBuilder* p, int64_t now, int64_t timeout) except -1

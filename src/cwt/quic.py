@@ -1,0 +1,260 @@
+"""QUIC without sockets or clocks, in quiche's shape (RFC 9000).
+
+A :class:`Connection` takes received datagrams, the time and the application's verbs, and gives datagrams to
+send and the time of its next timeout.  :class:`Endpoint` does so for all connections of a UDP port;
+:class:`UdpSocket` and :class:`Pump` connect it to the network.
+
+::
+
+    config = quic.Config(alpn=[b"echo"], verify="ca.pem")
+    client = quic.connect("localhost", scid, local, peer, config)
+    while (out := client.send(now)) is not None:
+        data, info = out
+        sock.sendto(data, info.to)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable, Sequence
+from enum import IntEnum
+from functools import partial
+from os import PathLike
+from typing import Any, NamedTuple
+
+from cwt._core.connection import Connection, Host
+from cwt._core.crypto.keys import retry_integrity_tag
+from cwt._core.endpoint import Endpoint as _Endpoint
+from cwt._core.udp.pump import Pump
+from cwt._core.udp.socket import UdpSocket
+from cwt._core.wire import packet
+from cwt._core.wire.packet import PacketType
+from cwt._types import Address, Buffer, RecvInfo, SendInfo, Stats
+from cwt.config import TransportConfig
+from cwt.errors import ConfigError
+from cwt.tls import ClientContext, ServerContext
+
+__all__ = [
+    "MAX_CONN_ID_LEN",
+    "PROTOCOL_VERSION",
+    "Config",
+    "Connection",
+    "Endpoint",
+    "Header",
+    "PacketType",
+    "Pump",
+    "RecvInfo",
+    "SendInfo",
+    "Shutdown",
+    "Stats",
+    "UdpSocket",
+    "accept",
+    "connect",
+    "negotiate_version",
+    "retry",
+    "version_is_supported",
+]
+
+PROTOCOL_VERSION = 0x00000001
+"""QUIC version 1."""
+
+MAX_CONN_ID_LEN = 20
+"""The longest connection ID (RFC 9000 Section 17.2)."""
+
+CONN_ID_LEN = 8
+"""The length of every connection ID that this side issues."""
+
+
+class Shutdown(IntEnum):
+    """Which direction ``Connection.stream_shutdown`` ends."""
+
+    READ = 0
+    WRITE = 1
+
+
+class Config:
+    """What a connection is made with: limits (the fields of ``TransportConfig``) and TLS.
+
+    *alpn* lists the application protocols, the preferred one first.  *verify* (clients): True for the
+    system's roots, a file of roots, a callback, or False for no check at all.  Raises ConfigError when a
+    value is out of range.
+    """
+
+    def __init__(
+        self,
+        *,
+        alpn: Sequence[bytes],
+        verify: bool | str | PathLike[str] | Callable[..., Any] = True,
+        server_certificate_hashes: Sequence[bytes] = (),
+        client_ca: str | PathLike[str] | None = None,
+        keylog_file: str | PathLike[str] | None = None,
+        random: Callable[[int], bytes] = os.urandom,
+        **limits: Any,
+    ) -> None:
+        names = {field.name for field in dataclasses.fields(TransportConfig)}
+        unknown = sorted(set(limits) - names)
+        if unknown:
+            raise ConfigError(f"unknown setting {unknown[0]!r}; known are {', '.join(sorted(names))}")
+        if not alpn:
+            raise ConfigError("alpn must name at least one protocol, such as b'h3'")
+        self.transport = TransportConfig(**limits)
+        self.alpn = list(alpn)
+        self.verify = verify
+        self.server_certificate_hashes = list(server_certificate_hashes)
+        self.client_ca = client_ca
+        self.keylog_file = keylog_file
+        self.random = random
+        self._certificate: tuple[Any, Any] = (None, None)
+        self._client: ClientContext | None = None
+        self._server: ServerContext | None = None
+
+    def load_cert_chain(
+        self, certfile: str | PathLike[str], keyfile: str | PathLike[str]
+    ) -> None:
+        """The certificate chain and key, PEM files: a server's own, or a client's for mutual TLS."""
+        self._certificate = (certfile, keyfile)
+        self._client = self._server = None
+
+    def client_context(self) -> ClientContext:
+        """The TLS settings of clients."""
+        if self._client is None:
+            certfile, keyfile = self._certificate
+            self._client = ClientContext(
+                alpn=self.alpn,
+                verify=self.verify,
+                server_certificate_hashes=self.server_certificate_hashes,
+                client_cert=certfile,
+                client_key=keyfile,
+                keylog_file=self.keylog_file,
+            )
+        return self._client
+
+    def server_context(self) -> ServerContext:
+        """The TLS settings of servers; ConfigError without ``load_cert_chain``."""
+        if self._server is None:
+            certfile, keyfile = self._certificate
+            if certfile is None:
+                raise ConfigError("a server needs a certificate: call load_cert_chain first")
+            self._server = ServerContext(
+                alpn=self.alpn,
+                certfile=certfile,
+                keyfile=keyfile,
+                client_ca=self.client_ca,
+                keylog_file=self.keylog_file,
+            )
+        return self._server
+
+
+def connect(
+    server_name: str, scid: bytes, local: Address | None, peer: Address, config: Config
+) -> Connection:
+    """A client connection to *peer*, whose certificate must be for *server_name*.
+
+    *scid* is our connection ID, 8 bytes.
+    """
+    _check_scid(scid)
+    return Connection(
+        True,
+        partial(config.client_context().handshake, server_name),
+        config.transport,
+        Host(config.random),
+        config.random,
+        local,
+        peer,
+        scid,
+        config.random(8),
+    )
+
+
+def accept(
+    scid: bytes,
+    odcid: bytes,
+    local: Address | None,
+    peer: Address,
+    config: Config,
+    *,
+    retry_scid: bytes | None = None,
+) -> Connection:
+    """A server connection for a client whose first datagram is then given to ``recv``.
+
+    *odcid* is the Destination Connection ID of the client's first Initial packet; after a Retry it comes
+    out of the token, and *retry_scid* is the Source Connection ID the Retry packet carried.
+    """
+    _check_scid(scid)
+    return Connection(
+        False,
+        config.server_context().handshake,
+        config.transport,
+        Host(config.random),
+        config.random,
+        local,
+        peer,
+        scid,
+        b"",
+        original_destination=odcid,
+        retry_source=retry_scid,
+        address_validated=retry_scid is not None,
+    )
+
+
+def _check_scid(scid: bytes) -> None:
+    if len(scid) != CONN_ID_LEN:
+        raise ConfigError(f"scid must have {CONN_ID_LEN} bytes, not {len(scid)}")
+
+
+class Header(NamedTuple):
+    """The header of a packet, as far as it is not protected (RFC 8999)."""
+
+    type: PacketType
+    version: int
+    dcid: bytes
+    scid: bytes
+    token: bytes
+
+    @classmethod
+    def from_slice(cls, datagram: Buffer, dcid_len: int = CONN_ID_LEN) -> Header:
+        """The header at the start of *datagram*; *dcid_len* counts for short headers only.
+
+        Raises ValueError when it is no QUIC packet.
+        """
+        parsed = packet.parse(bytes(datagram), min(dcid_len, max(len(datagram) - 1, 0)))
+        if parsed is None:
+            raise ValueError("not a QUIC packet")
+        return cls(*parsed[:5])
+
+
+def version_is_supported(version: int) -> bool:
+    """Whether this side speaks *version*."""
+    return version == PROTOCOL_VERSION
+
+
+def negotiate_version(scid: bytes, dcid: bytes) -> bytes:
+    """A Version Negotiation packet in answer to a packet from *scid* to *dcid* (RFC 9000 Section 6)."""
+    return packet.version_negotiation(scid, dcid, [PROTOCOL_VERSION], os.urandom(1)[0] & 0x7F)
+
+
+def retry(scid: bytes, dcid: bytes, new_scid: bytes, token: bytes, version: int) -> bytes:
+    """A Retry packet in answer to an Initial packet from *scid* to *dcid* (RFC 9000 Section 17.2.5).
+
+    The client will use *new_scid* and give *token* back, which must prove its address.
+    """
+    body = packet.retry_without_tag(version, scid, new_scid, token)
+    return body + retry_integrity_tag(version, dcid, body)
+
+
+def Endpoint(
+    config: TransportConfig,
+    *,
+    tls: ServerContext | None = None,
+    random: Callable[[int], bytes] = os.urandom,
+    reset_key: bytes | None = None,
+    max_connections: int = 100_000,
+) -> _Endpoint:
+    """All connections of one UDP port; with *tls* it accepts them.
+
+    *reset_key* makes stateless reset tokens that survive a restart (RFC 9000 Section 10.3).
+    """
+    return _Endpoint(
+        config, random=random, tls=tls, reset_key=reset_key, max_connections=max_connections
+    )
