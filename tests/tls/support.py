@@ -5,7 +5,17 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from cwt.tls import ClientContext, ClientHandshake, Handshake, ServerContext, ServerHandshake
+import pytest
+
+from cwt.tls import (
+    Alert,
+    ClientContext,
+    ClientHandshake,
+    Handshake,
+    Level,
+    ServerContext,
+    ServerHandshake,
+)
 from cwt.tls.development import (
     CertificateAuthority,
     DevelopmentCertificate,
@@ -13,6 +23,7 @@ from cwt.tls.development import (
     development_certificate,
     issue,
 )
+from cwt.tls.messages import ClientHello
 
 CLIENT_PARAMETERS = b"\x01\x02\x67\x10"
 SERVER_PARAMETERS = b"\x01\x02\x4e\x20"
@@ -77,3 +88,36 @@ def run(client: Handshake, server: Handshake, size: int | None = None) -> None:
     server.start()
     while deliver(client, server, size) or deliver(server, client, size):
         pass
+
+
+def split(data: bytes) -> list[bytes]:
+    """The handshake messages in *data*, whole."""
+    messages = []
+    while data:
+        end = 4 + int.from_bytes(data[1:4], "big")
+        messages.append(data[:end])
+        data = data[end:]
+    return messages
+
+
+def client_hello(client: Handshake) -> ClientHello:
+    """What *client* sends first."""
+    client.start()
+    [(level, data)] = client.output()
+    assert level == Level.INITIAL
+    return ClientHello.parse(data[4:])
+
+
+def server_flight(client: Handshake, server: Handshake) -> tuple[bytes, list[bytes]]:
+    """ServerHello, and the messages behind it, up to the server's Finished."""
+    client.start()
+    deliver(client, server)
+    (_, hello), (_, flight) = server.output()
+    return hello, split(flight)
+
+
+def refuses(receiver: Handshake, level: int, data: bytes) -> Alert:
+    """The alert that *receiver* raises for *data*."""
+    with pytest.raises(Alert) as info:
+        receiver.receive(level, data)
+    return info.value

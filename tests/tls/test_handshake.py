@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from cwt.tls import Alert, CipherSuite, Group, Level
+from cwt.tls import Alert, AlertDescription, CipherSuite, Group, Level
 from cwt.tls.groups import supported_groups
 from tests.tls.support import (
     CLIENT_PARAMETERS,
@@ -110,3 +110,24 @@ def test_an_alert_is_final() -> None:
     with pytest.raises(Alert) as second:
         server.receive(Level.INITIAL, b"")
     assert second.value is first.value
+
+
+def test_an_unforeseen_error_is_an_alert_too(caplog: pytest.LogCaptureFixture) -> None:
+    def broken(length: int) -> bytes:
+        raise KeyError("no entropy")
+
+    client, server = pair(server=server_context(random=broken))
+    client.start()
+    with pytest.raises(Alert) as info:
+        deliver(client, server)
+    assert info.value.description == AlertDescription.INTERNAL_ERROR
+    assert isinstance(info.value.__cause__, KeyError)
+    assert "no entropy" in caplog.text
+
+
+def test_no_bytes_are_no_violation() -> None:
+    client, server = pair()
+    run(client, server)
+    for level in Level:
+        client.receive(level, b"")
+        server.receive(level, b"")

@@ -110,7 +110,7 @@ def make_identity(chain: Sequence[bytes], key: object) -> Identity:
 
     try:
         leaf_key = x509.load_der_x509_certificate(chain[0]).public_key()
-    except (ValueError, UnsupportedAlgorithm) as error:
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion) as error:
         raise ConfigError(f"the certificate cannot be read: {error}") from error
     if leaf_key != key.public_key():  # type: ignore[attr-defined]
         raise ConfigError(
@@ -126,7 +126,7 @@ def parse(chain: Sequence[bytes]) -> list[x509.Certificate]:
 
     try:
         return [x509.load_der_x509_certificate(der) for der in chain]
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion) as error:
         raise Alert(
             AlertDescription.BAD_CERTIFICATE,
             f"a certificate of the peer cannot be read: {error}",

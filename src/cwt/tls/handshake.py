@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import logging
 from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import NamedTuple
@@ -20,6 +21,8 @@ from cwt.tls.messages import (
 )
 
 __all__ = ["Handshake", "Level", "Secret"]
+
+_log = logging.getLogger("cwt")
 
 
 class Level(IntEnum):
@@ -85,6 +88,8 @@ class Handshake:
         """Take CRYPTO bytes of *level*, in order and in any split."""
         if self._alert is not None:
             raise self._alert
+        if not data:
+            return
         try:
             if level != self._read_level:
                 # Level order is QUIC's to keep, RFC 9001 Section 4.1.3 names the code.
@@ -97,9 +102,19 @@ class Handshake:
             while self._receive_message():
                 pass
         except Alert as alert:
-            self._alert = alert
-            self._input.clear()
+            self._fail(alert)
             raise
+        except Exception as error:
+            _log.exception("the TLS handshake failed on an unforeseen error")
+            failure = Alert(AlertDescription.INTERNAL_ERROR, f"unforeseen error: {error!r}")
+            self._fail(failure)
+            raise failure from error
+
+    def _fail(self, alert: Alert) -> None:
+        self._alert = alert
+        self._input.clear()
+        self._output.clear()
+        self._expected = {}
 
     # Out to the connection.
 

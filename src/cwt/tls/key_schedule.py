@@ -6,7 +6,7 @@ import hashlib
 import hmac
 from enum import IntEnum
 
-from cwt import hkdf
+from cwt.hkdf import expand_label, extract
 from cwt.tls.messages import HandshakeType, pack
 
 __all__ = ["CipherSuite", "KeySchedule"]
@@ -35,7 +35,7 @@ class KeySchedule:
         self.hash_name = HASH_NAMES[CipherSuite(cipher_suite)]
         self._transcript = hashlib.new(self.hash_name)
         self.hash_length = self._transcript.digest_size
-        self._secret = hkdf.extract(self.hash_name, b"", bytes(self.hash_length))
+        self._secret = extract(self.hash_name, b"", bytes(self.hash_length))
 
     def add(self, message: bytes) -> None:
         """Append a whole handshake message to the transcript."""
@@ -54,7 +54,7 @@ class KeySchedule:
         """Step to the handshake secret with the exchanged one, to the master secret with None."""
         salt = self._expand(self._secret, b"derived", hashlib.new(self.hash_name).digest())
         ikm = bytes(self.hash_length) if input_secret is None else input_secret
-        self._secret = hkdf.extract(self.hash_name, salt, ikm)
+        self._secret = extract(self.hash_name, salt, ikm)
 
     def derive(self, label: bytes) -> bytes:
         """Derive-Secret of the current secret over the transcript so far."""
@@ -70,7 +70,7 @@ class KeySchedule:
         empty = hashlib.new(self.hash_name).digest()
         secret = self._expand(exporter_secret, label, empty)
         digest = hashlib.new(self.hash_name, context).digest()
-        return hkdf.expand_label(self.hash_name, secret, b"exporter", digest, length)
+        return expand_label(self.hash_name, secret, b"exporter", digest, length)
 
     def _expand(self, secret: bytes, label: bytes, context: bytes) -> bytes:
-        return hkdf.expand_label(self.hash_name, secret, label, context, self.hash_length)
+        return expand_label(self.hash_name, secret, label, context, self.hash_length)

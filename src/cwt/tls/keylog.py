@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Protocol
 
 from cwt.errors import ConfigError
 
 __all__ = ["KeyLog", "TextWriter", "open_keylog"]
+
+_log = logging.getLogger("cwt")
 
 
 class TextWriter(Protocol):
@@ -22,22 +25,26 @@ class KeyLog:
     def __init__(self, target: str | os.PathLike[str] | TextWriter) -> None:
         self._target = target
         if isinstance(target, str | os.PathLike):
-            self._append("")  # a path that cannot be written is an error now, not in a handshake
+            try:
+                self._append("")
+            except OSError as error:
+                raise ConfigError(
+                    f"the key log {os.fspath(target)!r} cannot be written ({error.strerror}); "
+                    "check keylog_file or the environment variable SSLKEYLOGFILE"
+                ) from error
 
     def write(self, label: str, client_random: bytes, secret: bytes) -> None:
-        self._append(f"{label} {client_random.hex()} {secret.hex()}\n")
+        """Log one secret; what goes wrong is not worth a connection and only makes a warning."""
+        try:
+            self._append(f"{label} {client_random.hex()} {secret.hex()}\n")
+        except (OSError, ValueError) as error:
+            _log.warning("a TLS secret was not written to the key log: %s", error)
 
     def _append(self, line: str) -> None:
         if not isinstance(self._target, str | os.PathLike):
             self._target.write(line)
             return
-        try:
-            file = os.open(self._target, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        except OSError as error:
-            raise ConfigError(
-                f"the key log {os.fspath(self._target)!r} cannot be written ({error.strerror}); "
-                "check keylog_file or the environment variable SSLKEYLOGFILE"
-            ) from error
+        file = os.open(self._target, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
         try:
             os.write(file, line.encode("ascii"))
         finally:

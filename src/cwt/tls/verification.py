@@ -10,7 +10,6 @@ from __future__ import annotations
 import hmac
 import logging
 import os
-import ssl
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -22,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from cwt.errors import ConfigError
 from cwt.tls.alerts import Alert, AlertDescription
-from cwt.tls.certificates import PemSource, parse, read_pem
+from cwt.tls.certificates import PemSource, parse, public_key, read_pem
 from cwt.tls.names import parse_ip_address
 
 if TYPE_CHECKING:
@@ -193,12 +192,7 @@ def _check_hash(hashes: Sequence[bytes], der: bytes, now: datetime) -> None:
     certificate = parse([der])[0]
     if certificate.version is not x509.Version.v3:
         raise _refuse(AlertDescription.BAD_CERTIFICATE, "the pinned certificate is not X.509v3")
-    try:
-        key = certificate.public_key()
-    except Exception as error:
-        raise _refuse(
-            AlertDescription.UNSUPPORTED_CERTIFICATE, f"the pinned certificate's key: {error}"
-        ) from error
+    key = public_key(der)
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(
         key.curve, ec.SECP256R1 | ec.SECP384R1
     ):
@@ -344,7 +338,7 @@ def _parse_bundle(pem: bytes) -> Iterator[x509.Certificate]:
         for block in pem.split(b"-----BEGIN CERTIFICATE-----")[1:]:
             try:
                 yield x509.load_pem_x509_certificate(b"-----BEGIN CERTIFICATE-----" + block)
-            except ValueError:
+            except (ValueError, x509.InvalidVersion):
                 continue
 
 
@@ -364,6 +358,8 @@ def _system_roots() -> Store:
 
 
 def _system_bundles() -> Iterator[bytes]:
+    import ssl  # only for where the roots are
+
     if sys.platform == "win32":
         authorities = ssl.create_default_context().get_ca_certs(True)
         yield "".join(map(ssl.DER_cert_to_PEM_cert, authorities)).encode("ascii")

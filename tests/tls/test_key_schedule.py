@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import x25519
+
+from cwt.tls import CipherSuite
+from cwt.tls.key_schedule import KeySchedule
+
+TRACES = json.loads((Path(__file__).parents[1] / "vectors" / "rfc8448.json").read_text())
+
+
+def trace(section: str) -> dict[str, bytes]:
+    return {name: bytes.fromhex(value) for name, value in TRACES[section].items()}
+
+
+def test_simple_handshake_of_rfc_8448() -> None:
+    t = trace("section_3")
+    schedule = KeySchedule(CipherSuite.TLS_AES_128_GCM_SHA256)
+    assert schedule._secret == t["early_secret"]
+    schedule.add(t["client_hello"])
+    schedule.add(t["server_hello"])
+    assert schedule.transcript_hash() == t["hello_hash"]
+    private = x25519.X25519PrivateKey.from_private_bytes(t["client_private_key"])
+    public = x25519.X25519PrivateKey.from_private_bytes(t["server_private_key"]).public_key()
+    assert private.exchange(public) == t["shared_secret"]
+    schedule.extract(t["shared_secret"])
+    assert schedule._secret == t["handshake_secret"]
+    client_secret = schedule.derive(b"c hs traffic")
+    server_secret = schedule.derive(b"s hs traffic")
+    assert client_secret == t["client_handshake_traffic_secret"]
+    assert server_secret == t["server_handshake_traffic_secret"]
+    for name in ("encrypted_extensions", "certificate", "certificate_verify"):
+        schedule.add(t[name])
+    assert schedule.verify_data(server_secret) == t["server_finished"][4:]
+    schedule.add(t["server_finished"])
+    schedule.extract()
+    assert schedule._secret == t["master_secret"]
+    assert schedule.derive(b"c ap traffic") == t["client_application_traffic_secret"]
+    assert schedule.derive(b"s ap traffic") == t["server_application_traffic_secret"]
+    assert schedule.derive(b"exp master") == t["exporter_secret"]
+    assert schedule.verify_data(client_secret) == t["client_finished"][4:]
+
+
+def test_hello_retry_request_of_rfc_8448() -> None:
+    t = trace("section_5")
+    schedule = KeySchedule(CipherSuite.TLS_AES_128_GCM_SHA256)
+    schedule.add(t["client_hello"])
+    schedule.restart()
+    for name in ("hello_retry_request", "retried_client_hello", "server_hello"):
+        schedule.add(t[name])
+    assert schedule.transcript_hash() == t["hello_hash"]
+    schedule.extract(t["shared_secret"])
+    assert schedule.derive(b"c hs traffic") == t["client_handshake_traffic_secret"]
+    assert schedule.derive(b"s hs traffic") == t["server_handshake_traffic_secret"]
+    schedule.add(t["server_flight"])
+    schedule.extract()
+    assert schedule.derive(b"c ap traffic") == t["client_application_traffic_secret"]
+    assert schedule.derive(b"s ap traffic") == t["server_application_traffic_secret"]
+    assert schedule.derive(b"exp master") == t["exporter_secret"]
+
+
+@pytest.mark.parametrize("suite", list(CipherSuite))
+def test_lengths_follow_the_hash(suite: CipherSuite) -> None:
+    schedule = KeySchedule(suite)
+    length = 48 if suite == CipherSuite.TLS_AES_256_GCM_SHA384 else 32
+    assert schedule.hash_length == length
+    assert len(schedule.derive(b"label")) == len(schedule.transcript_hash()) == length
+    exporter = schedule.derive(b"exp master")
+    assert len(schedule.export(exporter, b"label", b"", 77)) == 77
+    assert schedule.export(exporter, b"label", b"a", 32) != schedule.export(
+        exporter, b"label", b"b", 32
+    )
