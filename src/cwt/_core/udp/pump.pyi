@@ -1,0 +1,12 @@
+from typing import final
+
+from cwt._core.endpoint import Endpoint
+from cwt._core.udp.socket import UdpSocket
+
+@final
+class Pump:
+    endpoint: Endpoint
+    socket: UdpSocket
+    def __init__(self, endpoint: Endpoint, socket: UdpSocket) -> None: ...
+    def receive(self, now: float) -> bool: ...
+    def transmit(self, now: float) -> bool: ...
