@@ -61,8 +61,7 @@ cdef class CryptographyAead(Aead):
     cdef uint8_t* scratch
     cdef size_t scratch_length
 
-    def __init__(self, int cipher_suite, bytes key, bytes iv):
-        Aead.__init__(self, cipher_suite, key, iv)
+    def __cinit__(self, int cipher_suite, bytes key not None, bytes iv not None):
         cipher = ChaCha20Poly1305 if cipher_suite == CHACHA20_POLY1305_SHA256 else AESGCM
         aead = cipher(key)
         self.encrypt_into = aead.encrypt_into
@@ -151,8 +150,7 @@ cdef class CryptographyHeaderProtection(HeaderProtection):
     cdef Window target
     cdef uint8_t[MASK_BATCH * SAMPLE_LENGTH + BLOCK_LENGTH - 1] scratch
 
-    def __init__(self, int cipher_suite, bytes key):
-        HeaderProtection.__init__(self, cipher_suite, key)
+    def __cinit__(self, int cipher_suite, bytes key not None):
         self.is_stream = cipher_suite == CHACHA20_POLY1305_SHA256
         if self.is_stream:
             self.encryptor = Cipher(ChaCha20(key, bytes(SAMPLE_LENGTH)), None).encryptor()

@@ -171,8 +171,7 @@ cdef class EvpAead(Aead):
     cdef Context sealing
     cdef Context opening
 
-    def __init__(self, int cipher_suite, bytes key, bytes iv):
-        Aead.__init__(self, cipher_suite, key, iv)
+    def __cinit__(self, int cipher_suite, bytes key not None, bytes iv not None):
         self.cipher_suite = cipher_suite
         self.key = key
 
@@ -264,10 +263,7 @@ cdef class EvpHeaderProtection(HeaderProtection):
     cdef bint is_stream
     cdef Context context
 
-    def __init__(self, int cipher_suite, bytes key):
-        HeaderProtection.__init__(self, cipher_suite, key)
-        if self.context != NULL:
-            raise RuntimeError("the key is set already")
+    def __cinit__(self, int cipher_suite, bytes key not None):
         self.is_stream = cipher_suite == CHACHA20_POLY1305_SHA256
         self.context = keyed_context(mask_cipher(cipher_suite), key, True)
         if not self.is_stream and evp.set_padding(self.context, 0) != 1:
@@ -281,8 +277,8 @@ cdef class EvpHeaderProtection(HeaderProtection):
         cdef int done = 0
         cdef size_t i
         cdef uint8_t[MASK_LENGTH] zeros = [0, 0, 0, 0, 0]
-        if self.context == NULL or count > INT_MAX // SAMPLE_LENGTH:
-            raise ValueError("no key, or more samples than one call takes")
+        if count > INT_MAX // SAMPLE_LENGTH:
+            raise ValueError("more samples than one call takes")
         if not self.is_stream:
             if count and (
                 evp.update(self.context, masks, &done, samples, <int>count * SAMPLE_LENGTH) != 1

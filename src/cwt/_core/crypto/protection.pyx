@@ -38,7 +38,7 @@ cdef class Aead:
     ``open``.
     """
 
-    def __init__(self, int cipher_suite, bytes key, bytes iv):
+    def __cinit__(self, int cipher_suite, bytes key not None, bytes iv not None):
         check_key(cipher_suite, key)
         if len(iv) != IV_LENGTH:
             raise ValueError(f"an IV has {IV_LENGTH} bytes, not {len(iv)}")
@@ -101,13 +101,13 @@ cdef list run_batch(
 cdef class HeaderProtection:
     """Makes header protection masks with one key (RFC 9001 Section 5.4)."""
 
-    def __init__(self, int cipher_suite, bytes key):
+    def __cinit__(self, int cipher_suite, bytes key not None):
         check_key(cipher_suite, key)
 
     cdef int mask(self, const uint8_t* samples, uint8_t* masks, size_t count) except -1:
         raise NotImplementedError
 
-    def masks(self, bytes samples):
+    def masks(self, bytes samples not None):
         """The 5-byte mask of each 16-byte sample in *samples*; ValueError when one is cut short."""
         cdef size_t count = len(samples) // SAMPLE_LENGTH
         cdef bytes output = PyBytes_FromStringAndSize(NULL, len(samples))
