@@ -24,7 +24,13 @@ cdef struct Draft:
     size_t start             # in the datagram
     size_t header_length
     size_t length_offset     # of the Length field of a long header, from start; 0 for none
+    bint full                # the datagram must be padded to its full size
     PacketBuilder builder
+
+
+cdef inline int64_t nanoseconds(double seconds) noexcept nogil:
+    # Rounded, so that a deadline told in seconds is reached when the caller says it is.
+    return <int64_t>(seconds * 1e9 + 0.5)
 
 
 cdef class Host:

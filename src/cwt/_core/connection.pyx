@@ -343,7 +343,7 @@ cdef class Connection(RecordHandler):
             PyBuffer_Release(&view)
         cdef uint8_t* data = copy
         self.receive(
-            data, len(copy), len(copy), info.from_, info.to, info.ecn, <int64_t>(now * 1e9)
+            data, len(copy), len(copy), info.from_, info.to, info.ecn, nanoseconds(now)
         )
         return len(copy)
 
@@ -491,10 +491,11 @@ cdef class Connection(RecordHandler):
             self.peer_source = header.scid[:header.scid_length]
             self.remote_ids.start(self.peer_source)
         self._on_packet(space, &opened, remote, local, ecn, now)
-        if space == 1 and not self.is_client and self.keys.can_read(0):
+        if space == 1 and not self.is_client:
             # The client has our Handshake keys: it is where it says it is (Section 8.1).
             self.path.validated = True
-            self._discard(0)
+            if self.keys.can_read(0):
+                self._discard(0)
         return 0
 
     cdef int _keep(self, uint8_t* data, size_t length, object remote, object local, int ecn) except -1:
@@ -886,7 +887,7 @@ cdef class Connection(RecordHandler):
         """The next datagram as ``(bytes, SendInfo)``, or None when nothing is to be sent now."""
         cdef uint8_t buffer[MAX_BATCH_BYTES]
         cdef size_t segment = 0, size, limit = self.datagram_size
-        size = self.write_batch(buffer, limit, <int64_t>(now * 1e9), &segment)
+        size = self.write_batch(buffer, limit, nanoseconds(now), &segment)
         if size == 0:
             return None
         return buffer[:size], SendInfo(self.path.remote, self.path.local, now)
@@ -896,7 +897,7 @@ cdef class Connection(RecordHandler):
         shorter, fit for UDP_SEGMENT; or None."""
         cdef uint8_t buffer[MAX_BATCH_BYTES]
         cdef size_t segment = 0, size
-        size = self.write_batch(buffer, MAX_BATCH_BYTES, <int64_t>(now * 1e9), &segment)
+        size = self.write_batch(buffer, MAX_BATCH_BYTES, nanoseconds(now), &segment)
         if size == 0:
             return None
         return buffer[:size], segment, SendInfo(self.path.remote, self.path.local, now)
@@ -953,8 +954,10 @@ cdef class Connection(RecordHandler):
         for space in range(3):
             if not self.keys.can_write(space) or size - position < 64:
                 continue
-            allow_data = self.recovery.probes[space] > 0 or (
-                self.recovery.may_send(size) and (space != 2 or self._pacing_allows(size, now))
+            # Handshake messages are few, and 1-RTT packets that cannot be acknowledged before them
+            # must not hold them back.
+            allow_data = space != 2 or self.recovery.probes[space] > 0 or (
+                self.recovery.may_send(size) and self._pacing_allows(size, now)
             )
             if not self.acks(space).is_due(now) and not (allow_data and self._wants(space)):
                 continue
@@ -1005,6 +1008,7 @@ cdef class Connection(RecordHandler):
         draft.space = space
         draft.start = start
         draft.length_offset = 0
+        draft.full = False
         start_packet(&draft.builder, out + start, size - start - TAG_LENGTH)
         if space == 2:
             put_u8(&draft.builder.w, <uint8_t>(0x40 | (self.keys.key_phase << 2) | (length - 1)))
@@ -1039,7 +1043,9 @@ cdef class Connection(RecordHandler):
         if allow_data:
             self.handshake.write(space, &draft.builder)
             if space == 2:
-                self.path.write(&draft.builder, now, 3 * max(self._pto(), self.recovery.rtt.initial))
+                draft.full = self.path.write(
+                    &draft.builder, now, 3 * max(self._pto(), self.recovery.rtt.initial)
+                )
                 self.local_ids.write(&draft.builder)
                 self.remote_ids.write(&draft.builder)
                 self.streams.write_control(&draft.builder, now, self.recovery.rtt.smoothed)
@@ -1074,8 +1080,8 @@ cdef class Connection(RecordHandler):
             # Section 14.1: a client's Initial packets, and a server's that elicit an answer.
             if drafts[i].space == 0 and (self.is_client or drafts[i].builder.ack_eliciting):
                 full = True
-            # Section 8.2.1: so do datagrams that validate a path.
-            if drafts[i].space == 2 and not self.path.validated and self.path.allowance() >= size:
+            # Sections 8.2.1 and 8.2.2: so do datagrams that validate a path.
+            if drafts[i].full and self.path.allowance() >= size:
                 full = True
         end = draft.builder.w.pos - out + TAG_LENGTH
         if full and end < size:
@@ -1154,12 +1160,12 @@ cdef class Connection(RecordHandler):
 
     def timeout(self, double now):
         """Seconds until ``on_timeout`` is due, None for never; at or below 0 it is due now."""
-        cdef int64_t at = self.next_timeout(<int64_t>(now * 1e9))
+        cdef int64_t at = self.next_timeout(nanoseconds(now))
         return at / 1e9 - now if at else None
 
     def on_timeout(self, double now):
         """Time has passed: deal with every timer that is due at *now* seconds."""
-        self.timeout_at(<int64_t>(now * 1e9))
+        self.timeout_at(nanoseconds(now))
 
     cdef int64_t next_timeout(self, int64_t now) noexcept:
         # Absolute nanoseconds, 0 for never.

@@ -8,7 +8,7 @@ from libc.string cimport memcmp, memcpy
 import hmac
 from functools import partial
 
-from cwt._core.connection cimport Connection, Host
+from cwt._core.connection cimport Connection, Host, nanoseconds
 from cwt._core.timers cimport TimerHeap
 from cwt._core.wire.packet cimport (
     Header, INITIAL, MIN_INITIAL_SIZE, MIN_RESET_SIZE, ONE_RTT, VERSION_1, VERSION_NEGOTIATION,
@@ -117,7 +117,7 @@ cdef class Endpoint(Host):
         cdef bytearray copy = bytearray(datagram)
         cdef uint8_t* data = copy
         self.receive(
-            data, len(copy), len(copy), info.from_, info.to, info.ecn, <int64_t>(now * 1e9)
+            data, len(copy), len(copy), info.from_, info.to, info.ecn, nanoseconds(now)
         )
 
     cdef int receive(
@@ -258,7 +258,7 @@ cdef class Endpoint(Host):
                 return out
             self.sending.pop(0)
             connection.send_listed = False
-            self.arm(connection, <int64_t>(now * 1e9))
+            self.arm(connection, nanoseconds(now))
         return None
 
     cdef int arm(self, Connection connection, int64_t now) except -1:
@@ -275,14 +275,14 @@ cdef class Endpoint(Host):
 
     def on_timeout(self, double now):
         """Time has passed: deal with every timer that is due at *now* seconds."""
-        cdef int64_t nanoseconds = <int64_t>(now * 1e9)
-        cdef Connection connection = self.timers.due(nanoseconds)
+        cdef int64_t time = nanoseconds(now)
+        cdef Connection connection = self.timers.due(time)
         while connection is not None:
-            connection.timeout_at(nanoseconds)
+            connection.timeout_at(time)
             self.timers.set(connection, 0)       # armed again when it has sent what it may
             if not connection.send_listed:
                 self.wants_to_send(connection)
-            connection = self.timers.due(nanoseconds)
+            connection = self.timers.due(time)
 
     def close_all(self, uint64_t code=0, str reason="", bint app=True):
         """Close every connection."""

@@ -22,4 +22,4 @@ cdef class Path:
     cdef int on_path_challenge(self, const uint8_t* data) except -1
     cdef bint on_path_response(self, const uint8_t* data) except -1
     cdef bint wants_to_send(self) noexcept
-    cdef int write(self, PacketBuilder* p, int64_t now, int64_t timeout) except -1
+    cdef bint write(self, PacketBuilder* p, int64_t now, int64_t timeout) except -1

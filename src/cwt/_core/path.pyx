@@ -50,12 +50,15 @@ cdef class Path:
     cdef bint wants_to_send(self) noexcept:
         return self.challenge_pending or len(self.responses) > 0
 
-    cdef int write(self, PacketBuilder* p, int64_t now, int64_t timeout) except -1:
+    cdef bint write(self, PacketBuilder* p, int64_t now, int64_t timeout) except -1:
+        # Whether something was written; such a datagram is padded (Section 8.2).
+        cdef bint written = False
         while self.responses and can_record(p) and room(&p.w) >= 9:
             data = self.responses.pop(0)
             put_u8(&p.w, PATH_RESPONSE)
             put_bytes(&p.w, <const uint8_t*>PyBytes_AS_STRING(data), 8)
             record(p, PATH_RESPONSE, 0, 0, 0, False)
+            written = True
         if self.challenge_pending and can_record(p) and room(&p.w) >= 9:
             put_u8(&p.w, PATH_CHALLENGE)
             put_bytes(&p.w, <const uint8_t*>PyBytes_AS_STRING(self.challenge), 8)
@@ -63,4 +66,5 @@ cdef class Path:
             self.challenge_pending = False
             if self.challenge_deadline == 0:
                 self.challenge_deadline = now + timeout
-        return 0
+            written = True
+        return written

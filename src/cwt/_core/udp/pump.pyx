@@ -5,7 +5,7 @@ from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t, uint8_t
 
-from cwt._core.connection cimport Connection
+from cwt._core.connection cimport Connection, nanoseconds
 from cwt._core.endpoint cimport Endpoint
 from cwt._core.udp.socket cimport Received, UdpSocket
 
@@ -34,7 +34,7 @@ cdef class Pump:
 
     def receive(self, double now):
         """Take what the socket has, up to about a millisecond of work; True when more is waiting."""
-        cdef int64_t nanoseconds = <int64_t>(now * 1e9)
+        cdef int64_t time = nanoseconds(now)
         cdef int count, i
         cdef size_t total = 0
         cdef Received* message
@@ -47,7 +47,7 @@ cdef class Pump:
                 total += message.length + 64
                 self.endpoint.receive(
                     message.data, message.length, message.segment_size, self.socket.source(i),
-                    self.socket.destination(i), message.ecn, nanoseconds,
+                    self.socket.destination(i), message.ecn, time,
                 )
         return True
 
@@ -56,7 +56,7 @@ cdef class Pump:
 
         What is left over after that much work makes ``Endpoint.timeout`` 0.
         """
-        cdef int64_t nanoseconds = <int64_t>(now * 1e9)
+        cdef int64_t time = nanoseconds(now)
         cdef Connection connection
         cdef list waiting
         cdef size_t total = 0, sent
@@ -68,7 +68,7 @@ cdef class Pump:
             for i in range(len(waiting)):
                 connection = <Connection>waiting[i]
                 sent = 0
-                if not self._transmit(connection, nanoseconds, &sent):
+                if not self._transmit(connection, time, &sent):
                     self.endpoint.sending = waiting[i:] + self.endpoint.sending
                     return False
                 total += sent + 64
@@ -76,7 +76,7 @@ cdef class Pump:
                     self.endpoint.sending.append(connection)
                 else:
                     connection.send_listed = False
-                    self.endpoint.arm(connection, nanoseconds)
+                    self.endpoint.arm(connection, time)
         return True
 
     cdef bint _transmit(self, Connection connection, int64_t now, size_t* sent) except -1:
