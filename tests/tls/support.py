@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from base64 import b64decode
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +27,15 @@ from cwt.tls.development import (
     issue,
 )
 from cwt.tls.messages import ClientHello
+
+_VECTORS = Path(__file__).parents[1] / "vectors"
+HELLOS = {
+    name: b64decode(value)
+    for name, value in json.loads((_VECTORS / "client_hellos.json").read_text()).items()
+}
+"""ClientHellos of Chromium 156 and Firefox 153 for WebTransport."""
+TRACES = json.loads((_VECTORS / "rfc8448.json").read_text())
+"""Messages and secrets of RFC 8448 in hexadecimal."""
 
 CLIENT_PARAMETERS = b"\x01\x02\x67\x10"
 SERVER_PARAMETERS = b"\x01\x02\x4e\x20"

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cwt.tls import Alert, AlertDescription, Group, Level
+from cwt.tls import AlertDescription, Group, Level
 from cwt.tls.client import MAX_TICKETS
 from cwt.tls.messages import (
     Certificate,
@@ -388,8 +388,3 @@ def test_certificate_request_after_the_handshake_is_a_violation() -> None:
     message = CertificateRequest(context=b"x", signature_algorithms=(0x0403,)).pack()
     alert = refuses(complete(), Level.APPLICATION, message)
     assert alert.transport_code == PROTOCOL_VIOLATION
-
-
-def test_alert_reads_well() -> None:
-    assert str(Alert(120, "text")) == "no_application_protocol (120): text"
-    assert str(Alert(200)) == "alert (200)"

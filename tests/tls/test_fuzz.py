@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import cache
+from hashlib import sha256
 from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cwt.tls import Alert, AlertDescription, Level
+from cwt.tls.certificates import public_key
 from tests.tls.support import (
     client_context,
     deliver,
@@ -119,3 +121,24 @@ def test_random_bytes(level: Level, data: bytes) -> None:
     for side in pair(*contexts()):
         side.start()
         feed(side, level, data, 7)
+
+
+@settings(deadline=None, max_examples=300)
+@given(MUTATIONS, st.sampled_from(["p256", "rsa"]))
+def test_certificates(mutations: Any, kind: str) -> None:
+    der = mutate(leaf(kind).chain[0], mutations, False)
+    trusting = client_context(verify=root().cert_pem)
+    pinning = client_context(server_certificate_hashes=[sha256(der).digest()])
+    asking = server_context(client_ca=root().cert_pem)
+    assert asking.verifier is not None
+    for check in (
+        lambda: trusting.verifier.check([der], "a.example"),
+        lambda: trusting.verifier.check([leaf(kind).chain[0], der], "b.example"),
+        lambda: pinning.verifier.check([der], "a.example"),
+        lambda: asking.verifier.check([der]),  # type: ignore[union-attr]
+        lambda: public_key(der),
+    ):
+        try:
+            check()
+        except Alert as alert:
+            assert alert.certificate

@@ -95,6 +95,16 @@ def test_every_kind_of_server_key(kind: str) -> None:
     assert client.is_complete and server.is_complete
 
 
+def test_a_long_chain() -> None:
+    der = self_signed().chain[0]
+    chain = [*leaf().chain, *[der] * (40_000 // len(der) + 1)]
+    context = server_context(certificate_chain=chain, private_key=leaf().private_key)
+    client, server = pair(client_context(verify=lambda chain, name: None), context)
+    run(client, server, 1200)
+    assert client.is_complete
+    assert sum(map(len, client.peer_certificates)) >= 40_000
+
+
 def test_export_needs_the_handshake() -> None:
     client, _ = pair()
     with pytest.raises(RuntimeError):

@@ -1,15 +1,11 @@
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 from cryptography.hazmat.primitives.asymmetric import x25519
 
 from cwt.tls import CipherSuite
 from cwt.tls.key_schedule import KeySchedule
-
-TRACES = json.loads((Path(__file__).parents[1] / "vectors" / "rfc8448.json").read_text())
+from tests.tls.support import TRACES
 
 
 def trace(section: str) -> dict[str, bytes]:

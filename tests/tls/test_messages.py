@@ -1,8 +1,5 @@
 from __future__ import annotations
 
-import json
-from base64 import b64decode
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,13 +19,7 @@ from cwt.tls.messages import (
     ServerHello,
     vector,
 )
-
-VECTORS = Path(__file__).parents[1] / "vectors"
-HELLOS = {
-    name: b64decode(value)
-    for name, value in json.loads((VECTORS / "client_hellos.json").read_text()).items()
-}
-TRACES = json.loads((VECTORS / "rfc8448.json").read_text())
+from tests.tls.support import HELLOS, TRACES
 
 HELLO = ClientHello(
     random=bytes(range(32)),

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from cwt.tls import Alert, AlertDescription, Group, Level
-from cwt.tls.groups import generate
+from cwt.tls.groups import generate, supported_groups
 from cwt.tls.messages import (
     Certificate,
     CertificateVerify,
@@ -18,6 +18,7 @@ from cwt.tls.messages import (
 )
 from tests.tls.support import (
     CLIENT_PARAMETERS,
+    HELLOS,
     client_context,
     client_hello,
     deliver,
@@ -101,6 +102,17 @@ def test_grease_and_unknown_values_are_ignored() -> None:
     )
     server.receive(Level.INITIAL, message.pack())
     assert server.alpn == b"h3" and len(server.output()) == 2
+
+
+@pytest.mark.parametrize("name", HELLOS)
+def test_browsers(name: str) -> None:
+    client_hello_bytes = HELLOS[name]
+    for size in (1, 1000):
+        _, server = pair()
+        for start in range(0, len(client_hello_bytes), size):
+            server.receive(Level.INITIAL, client_hello_bytes[start : start + size])
+        assert server.group == supported_groups()[0] and server.alpn == b"h3"
+        assert [level for level, _ in server.output()] == [Level.INITIAL, Level.HANDSHAKE]
 
 
 def test_parameters_are_known_with_the_client_hello() -> None:

@@ -373,7 +373,7 @@ def test_no_verification_is_loud(caplog: pytest.LogCaptureFixture) -> None:
     assert "verify=False" in caplog.text
 
 
-@pytest.mark.parametrize("verify", [None, 1, b"ca.pem", object()])
+@pytest.mark.parametrize("verify", [None, 1, 2.5, object()])
 def test_verify_of_a_wrong_kind(verify: Any) -> None:
     with pytest.raises(ConfigError, match="verify must be"):
         client_context(verify=verify)
@@ -383,8 +383,13 @@ def test_verify_of_a_bad_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         client_context(verify=tmp_path / "missing.pem")
     (tmp_path / "empty.pem").write_text("no certificate here")
-    with pytest.raises(ConfigError, match="BEGIN CERTIFICATE"):
-        client_context(verify=tmp_path / "empty.pem")
+    for source in (tmp_path / "empty.pem", b"ca.pem"):
+        with pytest.raises(ConfigError, match="BEGIN CERTIFICATE"):
+            client_context(verify=source)
+
+
+def test_verify_with_the_content_of_a_file() -> None:
+    check(issue(authority(), ["a.example"], now=NOW), verify=authority().cert_pem)
 
 
 # Clients' certificates.

@@ -59,15 +59,15 @@ class ClientContext:
     ``verify`` says which servers are trusted: True for the system's certificate authorities, a PEM
     file for those in it, a callable ``verify(chain_der, server_name)`` that raises to refuse, or
     False for no check at all.  ``server_certificate_hashes`` are SHA-256 hashes of certificates to
-    accept instead, by the rules of W3C WebTransport.  ``client_cert`` and ``client_key`` are PEM
-    files or their content.  ``now`` gives the time by which certificates are judged.
+    accept instead, by the rules of W3C WebTransport.  Files are PEM, given as a path or, in
+    ``bytes``, as their content.  ``now`` gives the time by which certificates are judged.
     """
 
     def __init__(
         self,
         *,
         alpn: Sequence[bytes],
-        verify: bool | str | os.PathLike[str] | VerifyCallback = True,
+        verify: bool | PemSource | VerifyCallback = True,
         server_certificate_hashes: Sequence[bytes] = (),
         client_cert: PemSource | None = None,
         client_key: PemSource | None = None,

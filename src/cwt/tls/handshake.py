@@ -106,7 +106,7 @@ class Handshake:
             raise
         except Exception as error:
             _log.exception("the TLS handshake failed on an unforeseen error")
-            failure = Alert(AlertDescription.INTERNAL_ERROR, f"unforeseen error: {error!r}")
+            failure = Alert(AlertDescription.INTERNAL_ERROR, "internal error")
             self._fail(failure)
             raise failure from error
 

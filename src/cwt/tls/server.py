@@ -129,12 +129,11 @@ class ServerHandshake(Handshake):
     def _choose_share(self, hello: ClientHello) -> tuple[int, bytes] | None:
         """The client's share to use: of the groups that need no further round trip, our best."""
         shares = dict(hello.key_shares or ())
-        for group in shares:
-            if group not in (hello.supported_groups or ()):
-                raise Alert(
-                    AlertDescription.ILLEGAL_PARAMETER,
-                    f"the client sent a key share for group 0x{group:04x} without offering it",
-                )
+        if not shares.keys() <= set(hello.supported_groups or ()):
+            raise Alert(
+                AlertDescription.ILLEGAL_PARAMETER,
+                "the client sent a key share for a group it does not offer",
+            )
         for group in self._context.groups:
             if group in shares:
                 return group, shares[group]

@@ -55,7 +55,7 @@ class ServerVerifier:
 
     def __init__(
         self,
-        verify: bool | str | os.PathLike[str] | VerifyCallback,
+        verify: bool | PemSource | VerifyCallback,
         hashes: Sequence[bytes],
         now: Callable[[], datetime],
     ) -> None:
@@ -73,13 +73,13 @@ class ServerVerifier:
                 "TLS certificate verification is OFF (verify=False): anyone on the path can read "
                 'and change this traffic; use verify="ca.pem" or server_certificate_hashes instead'
             )
-        elif isinstance(verify, str | os.PathLike):
+        elif isinstance(verify, str | bytes | os.PathLike):
             self._roots = _load_roots(verify, "verify")
         elif callable(verify):
             self._callback = verify
         else:
             raise ConfigError(
-                "verify must be True, False, the path of a PEM file, or a callable, "
+                "verify must be True, False, a PEM file or its content, or a callable, "
                 f"not {type(verify).__name__}"
             )
 
