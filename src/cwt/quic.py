@@ -95,7 +95,9 @@ class Config:
         names = {field.name for field in dataclasses.fields(TransportConfig)}
         unknown = sorted(set(limits) - names)
         if unknown:
-            raise ConfigError(f"unknown setting {unknown[0]!r}; known are {', '.join(sorted(names))}")
+            raise ConfigError(
+                f"unknown setting {unknown[0]!r}; known are {', '.join(sorted(names))}"
+            )
         if not alpn:
             raise ConfigError("alpn must name at least one protocol, such as b'h3'")
         self.transport = TransportConfig(**limits)
@@ -109,9 +111,7 @@ class Config:
         self._client: ClientContext | None = None
         self._server: ServerContext | None = None
 
-    def load_cert_chain(
-        self, certfile: str | PathLike[str], keyfile: str | PathLike[str]
-    ) -> None:
+    def load_cert_chain(self, certfile: str | PathLike[str], keyfile: str | PathLike[str]) -> None:
         """The certificate chain and key, PEM files: a server's own, or a client's for mutual TLS."""
         self._certificate = (certfile, keyfile)
         self._client = self._server = None

@@ -70,7 +70,7 @@ class Counters(NamedTuple):
     last_error: int
 
 
-cdef bint allowed(str name):
+cdef bint allowed(str name) except -1:
     return os.environ.get(name, "") != "0"
 
 
