@@ -1,0 +1,121 @@
+"""Impairments that few outside this project need; the common ones are in ``cwt.testing``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cwt._types import Address
+from cwt.testing import Datagram, Node
+
+
+class BurstDrop(Node):
+    """Loss in bursts of up to *longest*, each beginning with *probability* (a simple Gilbert model)."""
+
+    def __init__(self, probability: float, longest: int = 5) -> None:
+        super().__init__()
+        self.probability = probability
+        self.longest = longest
+        self.left = 0
+
+    def send(self, datagram: Datagram, now: float) -> None:
+        if not self.left and self.rng.random() < self.probability:
+            self.left = self.rng.randint(1, self.longest)
+        if self.left:
+            self.left -= 1
+        else:
+            self.hold(datagram, now)
+
+
+class DropList(Node):
+    """Loss of the datagrams at these *indexes*, counted from 0."""
+
+    def __init__(self, *indexes: int) -> None:
+        super().__init__()
+        self.indexes = set(indexes)
+        self.seen = 0
+
+    def send(self, datagram: Datagram, now: float) -> None:
+        if self.seen not in self.indexes:
+            self.hold(datagram, now)
+        self.seen += 1
+
+
+class Mtu(Node):
+    """Silent loss of everything above *limit* bytes of UDP payload."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self.limit = limit
+        self.dropped = 0
+
+    def send(self, datagram: Datagram, now: float) -> None:
+        if len(datagram.data) <= self.limit:
+            self.hold(datagram, now)
+        else:
+            self.dropped += 1
+
+
+class Bottleneck(Node):
+    """A router: *rate* bytes a second out of a queue of *room* bytes that drops from the tail."""
+
+    def __init__(self, rate: float, room: int) -> None:
+        super().__init__()
+        self.rate = rate
+        self.room = room
+        self.free_at = 0.0
+        self.dropped = 0
+
+    def send(self, datagram: Datagram, now: float) -> None:
+        start = max(now, self.free_at)
+        if (start - now) * self.rate + len(datagram.data) > self.room:
+            self.dropped += 1
+            return
+        self.free_at = start + len(datagram.data) / self.rate
+        self.hold(datagram, self.free_at)
+
+
+class Blackhole(Node):
+    """Loses everything within the *periods* of (start, end) seconds."""
+
+    def __init__(self, *periods: tuple[float, float]) -> None:
+        super().__init__()
+        self.periods: Sequence[tuple[float, float]] = periods
+
+    def send(self, datagram: Datagram, now: float) -> None:
+        if not any(start <= now < end for start, end in self.periods):
+            self.hold(datagram, now)
+
+
+class Rebind(Node):
+    """A NAT that gives the sender a new port at these *times*; its return path is :attr:`back`."""
+
+    def __init__(self, *times: float, host: str | None = None) -> None:
+        super().__init__()
+        self.times = sorted(times)
+        self.host = host
+        self.back = _RebindBack(self)
+        self.inside: Address | None = None
+        self.rebindings = 0
+
+    def outside(self, inside: Address, now: float) -> Address:
+        self.rebindings = sum(time <= now for time in self.times)
+        if not self.rebindings:
+            return inside
+        return (self.host or inside[0], inside[1] + self.rebindings)
+
+    def send(self, datagram: Datagram, now: float) -> None:
+        self.inside = datagram.source
+        self.hold(datagram._replace(source=self.outside(datagram.source, now)), now)
+
+
+class _RebindBack(Node):
+    """The way back through a :class:`Rebind`: only the newest address is still mapped."""
+
+    def __init__(self, nat: Rebind) -> None:
+        super().__init__()
+        self.nat = nat
+
+    def send(self, datagram: Datagram, now: float) -> None:
+        inside = self.nat.inside
+        if inside is not None and datagram.destination == self.nat.outside(inside, now):
+            self.hold(datagram._replace(destination=inside), now)
