@@ -1,0 +1,1 @@
+"""Benchmarks: pytest-benchmark suites, and ``compare``, which runs several stacks side by side."""
