@@ -58,7 +58,7 @@ IMPORT = re.compile(
     r"|c?import\s+(?P<modules>[^\n]+))",
     re.M,
 )
-CDEF_FUNCTION = re.compile(r"^[ \t]*cp?def[ \t]+(?P<type>[^=\n(]*?)(?P<name>\w+)\(", re.M)
+CDEF_FUNCTION = re.compile(r"^[ \t]*cp?def[ \t]+(?P<type>[^=\n(#:,]*?)(?P<name>\w+)\(", re.M)
 CDEF_CLASS = re.compile(r"^[ \t]*cdef class (\w+)", re.M)
 PYTHON_TYPES = {"", "object", "bytes", "bytearray", "str", "list", "dict", "tuple", "set", "type"}
 
