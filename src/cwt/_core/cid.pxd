@@ -15,6 +15,7 @@ cdef class LocalIds:
     cdef readonly list added, removed        # for the endpoint's routes, since it last looked
 
     cdef int issue(self, bytes cid, bytes token) except -1
+    cdef bytes first(self)
     cdef uint64_t wanted(self) noexcept
     cdef int on_retire_connection_id(self, uint64_t sequence, const uint8_t* dcid, size_t length) except -1
     cdef bint write(self, PacketBuilder* p) except -1

@@ -45,6 +45,10 @@ cdef class LocalIds:
         cdef uint64_t limit = min(self.peer_limit, <uint64_t>MAX_ISSUED), have = len(self.by_sequence)
         return limit - have if limit > have else 0
 
+    cdef bytes first(self):
+        # Our first connection ID still in use.
+        return next(iter(self.by_sequence.values()), b"")
+
     def set_peer_limit(self, uint64_t limit):
         """active_connection_id_limit of the peer (Section 18.2)."""
         self.peer_limit = limit

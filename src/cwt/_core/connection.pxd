@@ -2,31 +2,21 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from cwt._core.assembler cimport Assembler
 from cwt._core.cid cimport LocalIds, RemoteIds
 from cwt._core.closing cimport Closing
-from cwt._core.crypto.aead cimport Packet
 from cwt._core.handshake cimport Handshake
 from cwt._core.idle cimport IdleTimer
 from cwt._core.keyring cimport Keyring, Opened
-from cwt._core.path cimport Path
+from cwt._core.path cimport Paths
 from cwt._core.recovery.acks cimport AckTracker
 from cwt._core.recovery.loss cimport LossRecovery
 from cwt._core.recovery.sent cimport RecordHandler
 from cwt._core.stream.datagram cimport Datagrams
 from cwt._core.stream.streams cimport Streams
 from cwt._core.wire.cursor cimport Reader
-from cwt._core.wire.frame cimport CloseFrame, PacketBuilder
+from cwt._core.wire.frame cimport CloseFrame
 from cwt._core.wire.packet cimport Header
-
-# A packet being built into a datagram.
-cdef struct Draft:
-    int space
-    size_t start             # in the datagram
-    size_t header_length
-    size_t length_offset     # of the Length field of a long header, from start; 0 for none
-    bint full                # the datagram must be padded to its full size
-    PacketBuilder builder
-
 
 cdef inline int64_t nanoseconds(double seconds) noexcept nogil:
     # Rounded, so that a deadline told in seconds is reached when the caller says it is.
@@ -50,7 +40,6 @@ cdef class Connection(RecordHandler):
     cdef readonly uint32_t version
     cdef bytes original_destination          # the client's first Destination Connection ID
     cdef bytes retry_source                  # Source Connection ID of the Retry packet, or None
-    cdef bytes token                         # for Initial packets
     cdef bytes peer_source                   # Source Connection ID of the peer's first packet
     cdef Handshake handshake
     cdef Keyring keys
@@ -60,29 +49,26 @@ cdef class Connection(RecordHandler):
     cdef readonly Datagrams datagrams
     cdef readonly LocalIds local_ids
     cdef readonly RemoteIds remote_ids
-    cdef Path path
-    cdef Path previous_path                  # to fall back on while a new one is validated
+    cdef Paths paths
+    cdef Assembler assembler
     cdef Closing closing
     cdef IdleTimer idle
     cdef object peer_params                  # TransportParameters once known
     cdef readonly uint64_t peer_max_datagram_frame_size
     cdef int64_t handshake_deadline
-    cdef int64_t pacing_at                   # when pacing lets the next packet go, 0 for now
     cdef bint started
     cdef bint processing                     # a datagram is being read
     cdef bint news                           # something for the application
     cdef readonly bint is_established
     cdef list undecryptable                  # (bytes, remote, local, ecn) until keys come
-    cdef size_t datagram_size                # largest datagram to send
-    cdef uint64_t packets_sent, packets_received, bytes_sent, bytes_received
-    cdef int acks_only                       # packets since the last ack-eliciting one
-    cdef uint64_t skip_at                    # packet number to leave out
+    cdef uint64_t packets_received, bytes_received
     cdef public object user_data
     cdef bint send_listed, news_listed       # in the lists of the host
     cdef size_t timer_index                  # in the host's heap, plus one
     cdef list routes                         # connection IDs the host routes here
     cdef const uint8_t* packet_destination   # Destination Connection ID of the 1-RTT packet being read
 
+    cdef Assembler _make_assembler(self)
     cdef AckTracker acks(self, int space)
     cdef void _tick(self, int64_t now) noexcept
     cdef int _wake(self) except -1
@@ -124,19 +110,9 @@ cdef class Connection(RecordHandler):
     cdef int _apply_peer_params(self) except -1
     cdef int _confirm(self) except -1
     cdef int _discard(self, int space) except -1
-    cdef int _migrate(self, object remote, object local) except -1
     cdef int _fail(self, object error) except -1
 
     cdef size_t write_batch(self, uint8_t* out, size_t capacity, int64_t now, size_t* segment_size) except? 0
-    cdef size_t _write_datagram(self, uint8_t* out, size_t size, int64_t now, Packet* job, bint* last) except? 0
-    cdef bint _start_draft(self, int space, uint8_t* out, size_t start, size_t size, Draft* draft) except -1
-    cdef bint _fill(self, int space, Draft* draft, bint allow_data, int64_t now) except -1
-    cdef bint _wants(self, int space) except -1
-    cdef bint _pacing_allows(self, size_t size, int64_t now) noexcept
-    cdef size_t _finish(self, uint8_t* out, size_t size, Draft* drafts, int count, int64_t now, Packet* job, bint* last) except? 0
-    cdef bint _should_ping(self, Draft* draft, const uint8_t* start) noexcept
-    cdef int _sent(self, Draft* draft, uint32_t size, int64_t now) except -1
-    cdef size_t _write_close(self, uint8_t* out, size_t size, int64_t now) except? 0
     cdef int64_t next_timeout(self, int64_t now) noexcept
     cdef int timeout_at(self, int64_t now) except -1
     cdef int64_t _pto(self) noexcept

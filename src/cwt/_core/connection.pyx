@@ -5,13 +5,14 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyOb
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
+from cwt._core.assembler cimport Assembler
 from cwt._core.cid cimport LocalIds, RemoteIds
 from cwt._core.closing cimport CLOSED, CLOSING, Closing, DRAINING, OPEN
 from cwt._core.crypto.aead cimport Packet, SAMPLE_LENGTH, TAG_LENGTH
 from cwt._core.handshake cimport Handshake
 from cwt._core.idle cimport IdleTimer
 from cwt._core.keyring cimport Keyring, MAX_BATCH, Opened
-from cwt._core.path cimport Path
+from cwt._core.path cimport Paths
 from cwt._core.recovery.acks cimport AckTracker
 from cwt._core.recovery.loss cimport LossRecovery
 from cwt._core.recovery.pacer cimport Pacer
@@ -52,8 +53,6 @@ from cwt.errors import (
 cdef enum:
     MAX_UNDECRYPTABLE = 10
     SHORT_CID_LENGTH = 8     # of every connection ID we issue
-    SKIP_INTERVAL = 500      # packets, on average twice that, between numbers left out
-    ACKS_BEFORE_PING = 32    # packets with nothing but an ACK before one asks for an ACK itself
     MAX_BATCH_BYTES = 65507
     ANY = 7                  # of the packet number spaces 1 Initial, 2 Handshake, 4 application
 
@@ -122,10 +121,8 @@ cdef class Connection(RecordHandler):
         self.host = host
         self.random = random
         self.version = version
-        self.token = b""
         self.original_destination = original_destination or destination_cid
         self.retry_source = retry_source
-        self.datagram_size = config.max_udp_payload_size
         self.undecryptable = []
         self.routes = []
         self.keys = Keyring()
@@ -134,7 +131,7 @@ cdef class Connection(RecordHandler):
         self.local_ids = LocalIds()
         self.remote_ids = RemoteIds(config.active_connection_id_limit)
         self.closing = Closing()
-        self.path = Path(local, remote, is_client or address_validated)
+        self.paths = Paths(local, remote, is_client or address_validated)
         self.acks_initial = AckTracker()
         self.acks_handshake = AckTracker()
         self.acks_application = AckTracker(
@@ -142,19 +139,38 @@ cdef class Connection(RecordHandler):
         )
         self.recovery = LossRecovery(
             RttEstimator(<int64_t>(config.initial_rtt * 1e9)),
-            _CONTROLLERS[config.congestion](self.datagram_size), Pacer(config.pacing), is_client,
+            _CONTROLLERS[config.congestion](config.max_udp_payload_size), Pacer(config.pacing), is_client,
         )
         self.idle = IdleTimer(
             <int64_t>(config.max_idle_timeout * 1e9), <int64_t>((config.keep_alive_interval or 0) * 1e9)
         )
-        self.skip_at = SKIP_INTERVAL + int.from_bytes(random(2), "big") % SKIP_INTERVAL
         if reset_token is None:
             reset_token = random(16)
         self.local_ids.issue(source_cid, reset_token)
         self.remote_ids.start(destination_cid)
         self.keys.set_initial(version, self.original_destination if is_client else (retry_source or self.original_destination), is_client)
         self.handshake = Handshake(make_tls(self._own_params(source_cid, reset_token)), is_client)
+        self.assembler = self._make_assembler()
         self._install(self.handshake.start())
+
+    cdef Assembler _make_assembler(self):
+        cdef Assembler assembler = Assembler(
+            self.random, self.config.max_udp_payload_size, self.version, self.is_client
+        )
+        assembler.handshake = self.handshake
+        assembler.keys = self.keys
+        assembler.recovery = self.recovery
+        assembler.acks_initial = self.acks_initial
+        assembler.acks_handshake = self.acks_handshake
+        assembler.acks_application = self.acks_application
+        assembler.streams = self.streams
+        assembler.datagrams = self.datagrams
+        assembler.local_ids = self.local_ids
+        assembler.remote_ids = self.remote_ids
+        assembler.paths = self.paths
+        assembler.closing = self.closing
+        assembler.idle = self.idle
+        return assembler
 
     def _own_params(self, source_cid, reset_token):
         config = self.config
@@ -259,17 +275,17 @@ cdef class Connection(RecordHandler):
     @property
     def local_address(self):
         """Our address on the path in use."""
-        return self.path.local
+        return self.paths.current.local
 
     @property
     def remote_address(self):
         """The peer's address on the path in use."""
-        return self.path.remote
+        return self.paths.current.remote
 
     @property
     def source_id(self):
         """Our first connection ID still in use."""
-        return next(iter(self.local_ids.by_sequence.values()), b"")
+        return self.local_ids.first()
 
     @property
     def destination_id(self):
@@ -290,7 +306,8 @@ cdef class Connection(RecordHandler):
         """Counters and estimates (a :class:`cwt.quic.Stats`)."""
         cdef RttEstimator rtt = self.recovery.rtt
         return Stats(
-            self.packets_sent, self.packets_received, self.recovery.packets_lost, self.bytes_sent,
+            self.assembler.packets_sent, self.packets_received, self.recovery.packets_lost,
+            self.assembler.bytes_sent,
             self.bytes_received, self.recovery.bytes_lost, self.recovery.bytes_acked,
             rtt.smoothed / 1e9, rtt.variation / 1e9, rtt.minimum / 1e9, rtt.latest / 1e9,
             self.recovery.congestion.window, self.recovery.bytes_in_flight, self.recovery.pto_count,
@@ -401,7 +418,7 @@ cdef class Connection(RecordHandler):
             for i in range(run):
                 size = min(segment_size, length - offset)
                 self.bytes_received += size
-                self.path.received += size
+                self.paths.current.received += size
                 self._receive_short(
                     data + offset, size, &masks[i * SAMPLE_LENGTH], remote, local, ecn, now
                 )
@@ -416,7 +433,7 @@ cdef class Connection(RecordHandler):
         cdef uint8_t mask[SAMPLE_LENGTH]
         cdef size_t whole = length
         self.bytes_received += length
-        self.path.received += length
+        self.paths.current.received += length
         while length:
             if not parse_header(data, length, SHORT_CID_LENGTH, &header):
                 return 0
@@ -493,7 +510,7 @@ cdef class Connection(RecordHandler):
         self._on_packet(space, &opened, remote, local, ecn, now)
         if space == 1 and not self.is_client:
             # The client has our Handshake keys: it is where it says it is (Section 8.1).
-            self.path.validated = True
+            self.paths.current.validated = True
             if self.keys.can_read(0):
                 self._discard(0)
         return 0
@@ -515,10 +532,10 @@ cdef class Connection(RecordHandler):
         for data, remote, local, ecn in kept:
             copy = bytearray(data)
             raw = copy
-            counted = self.path.received
+            counted = self.paths.current.received
             self._receive_datagram(raw, len(copy), remote, local, ecn, now)
             self.bytes_received -= len(copy)
-            self.path.received = counted
+            self.paths.current.received = counted
         return 0
 
     cdef bint _check_reset(self, const uint8_t* data, size_t length) except -1:
@@ -550,10 +567,11 @@ cdef class Connection(RecordHandler):
         self._process_payload(space, opened, now, &eliciting, &probing)
         acks.on_packet(opened.number, eliciting, ecn, now)
         if (
-            newest and not probing and space == 2 and remote is not self.path.remote
-            and remote != self.path.remote and not self.is_client
+            newest and not probing and space == 2 and not self.is_client
+            and not self.paths.is_current(remote)
         ):
-            self._migrate(remote, local)
+            self.paths.follow(remote, local, self.random(8), self.assembler.datagram_size)
+            self.remote_ids.rotate()
         if self.handshake.complete or space != 2:
             self._advance(now)
         return 0
@@ -576,7 +594,7 @@ cdef class Connection(RecordHandler):
             self.version, self.original_destination, packet[:length - RETRY_TAG_LENGTH]
         ) != packet[length - RETRY_TAG_LENGTH:]:
             return 0
-        self.token = header.token[:header.token_length]
+        self.assembler.token = header.token[:header.token_length]
         self.retry_source = header.scid[:header.scid_length]
         self.remote_ids.start(self.retry_source)
         self.keys.set_initial(self.version, self.retry_source, True)
@@ -604,16 +622,6 @@ cdef class Connection(RecordHandler):
             TransportErrorCode.VERSION_NEGOTIATION_ERROR,
         ))
         self.news = True
-        return 0
-
-    cdef int _migrate(self, object remote, object local) except -1:
-        # The peer's address changed (Section 9.3): follow it, but send little until it has answered.
-        if self.previous_path is None or not self.previous_path.validated:
-            self.previous_path = self.path
-        self.path = Path(local, remote, False)
-        self.path.received = self.datagram_size
-        self.path.start_validation(self.random(8))
-        self.remote_ids.rotate()
         return 0
 
     # Frames
@@ -741,11 +749,11 @@ cdef class Connection(RecordHandler):
         elif type == PATH_CHALLENGE:
             ok = read_bytes(r, 8, &raw)
             if ok:
-                self.path.on_path_challenge(raw)
+                self.paths.current.on_path_challenge(raw)
         elif type == PATH_RESPONSE:
             ok = read_bytes(r, 8, &raw)
-            if ok and self.path.on_path_response(raw):
-                self.previous_path = None
+            if ok:
+                self.paths.on_path_response(raw)
         elif type == HANDSHAKE_DONE:
             ok = True
             if not self.is_client:
@@ -811,7 +819,9 @@ cdef class Connection(RecordHandler):
         self.local_ids.set_peer_limit(params.active_connection_id_limit)
         self.datagrams.peer_max_frame_size = params.max_datagram_frame_size
         self.peer_max_datagram_frame_size = params.max_datagram_frame_size
-        self.datagram_size = min(self.datagram_size, <size_t>params.max_udp_payload_size)
+        self.assembler.datagram_size = min(
+            self.assembler.datagram_size, <size_t>params.max_udp_payload_size
+        )
         if params.stateless_reset_token is not None:
             self.remote_ids.set_token(params.stateless_reset_token)
         self.news = True
@@ -877,8 +887,8 @@ cdef class Connection(RecordHandler):
             self.remote_ids.on_lost(r)
         elif r.type == DATAGRAM:
             self.datagrams.lost += 1
-        elif r.type == PATH_CHALLENGE and self.path.challenge is not None:
-            self.path.challenge_pending = True
+        elif r.type == PATH_CHALLENGE and self.paths.current.challenge is not None:
+            self.paths.current.challenge_pending = True
         return 0
 
     # Out, to the network
@@ -886,11 +896,11 @@ cdef class Connection(RecordHandler):
     def send(self, double now):
         """The next datagram as ``(bytes, SendInfo)``, or None when nothing is to be sent now."""
         cdef uint8_t buffer[MAX_BATCH_BYTES]
-        cdef size_t segment = 0, size, limit = self.datagram_size
+        cdef size_t segment = 0, size, limit = self.assembler.datagram_size
         size = self.write_batch(buffer, limit, nanoseconds(now), &segment)
         if size == 0:
             return None
-        return buffer[:size], SendInfo(self.path.remote, self.path.local, now)
+        return buffer[:size], SendInfo(self.paths.current.remote, self.paths.current.local, now)
 
     def send_batch(self, double now):
         """``(bytes, segment_size, SendInfo)``: datagrams of *segment_size* in a row, the last perhaps
@@ -900,261 +910,26 @@ cdef class Connection(RecordHandler):
         size = self.write_batch(buffer, MAX_BATCH_BYTES, nanoseconds(now), &segment)
         if size == 0:
             return None
-        return buffer[:size], segment, SendInfo(self.path.remote, self.path.local, now)
+        return buffer[:size], segment, SendInfo(self.paths.current.remote, self.paths.current.local, now)
 
     cdef size_t write_batch(
         self, uint8_t* out, size_t capacity, int64_t now, size_t* segment_size
     ) except? 0:
         """Datagrams of equal size, the last perhaps shorter, into *out*; their sum, 0 for none."""
-        cdef Packet jobs[MAX_BATCH]
-        cdef size_t total = 0, size, count = 0, sealed = 0
-        cdef bint last = False
+        cdef size_t total = 0
         self._tick(now)
-        if self.closing.state != OPEN:
-            total = self._write_close(out, min(capacity, self.datagram_size), now)
+        if self.closing.state == OPEN:
+            total = self.assembler.write_batch(out, capacity, now, segment_size)
+            if self.is_client and self.assembler.handshake_sent and self.keys.can_write(0):
+                self._discard(0)             # RFC 9001 Section 4.9.1
+        elif self.closing.state != CLOSED:
+            total = self.assembler.write_close(out, min(capacity, self.assembler.datagram_size), now)
             segment_size[0] = total
-            return total
-        if self.keys.limit_near():
-            self.keys.update(self.recovery.application.next)
-        self.pacing_at = 0
-        self.recovery.pacer.update(
-            self.recovery.congestion.pacing_rate(self.recovery.rtt), self.datagram_size, now
-        )
-        while count < MAX_BATCH and capacity - total >= self.datagram_size and not last:
-            if self.path.allowance() < self.datagram_size:
-                break
-            jobs[sealed].data = NULL
-            size = self._write_datagram(out + total, self.datagram_size, now, &jobs[sealed], &last)
-            if size == 0:
-                break
-            if jobs[sealed].data != NULL:
-                sealed += 1
-            self.path.sent += size
-            total += size
-            count += 1
-            if count == 1:
-                segment_size[0] = size
-            if size < segment_size[0] or size < self.datagram_size:
-                break
-        if sealed:
-            self.keys.seal(2, jobs, sealed)
-        self.bytes_sent += total
+            if self.closing.state == CLOSED:
+                self.news = True
         if self.streams.writable_list or self.news:
             self._tell()
         return total
-
-    cdef size_t _write_datagram(
-        self, uint8_t* out, size_t size, int64_t now, Packet* job, bint* last
-    ) except? 0:
-        # One datagram of up to three packets; a 1-RTT packet is left in *job* to be sealed in a batch.
-        cdef Draft drafts[3]
-        cdef int space, count = 0
-        cdef size_t position = 0
-        cdef bint allow_data
-        for space in range(3):
-            if not self.keys.can_write(space) or size - position < 64:
-                continue
-            # Handshake messages are few, and 1-RTT packets that cannot be acknowledged before them
-            # must not hold them back.
-            allow_data = space != 2 or self.recovery.probes[space] > 0 or (
-                self.recovery.may_send(size) and self._pacing_allows(size, now)
-            )
-            if not self.acks(space).is_due(now) and not (allow_data and self._wants(space)):
-                continue
-            if not self._start_draft(space, out, position, size, &drafts[count]):
-                continue
-            if self._fill(space, &drafts[count], allow_data, now):
-                position = drafts[count].builder.w.pos - out + TAG_LENGTH
-                count += 1
-        if count == 0:
-            return 0
-        return self._finish(out, size, drafts, count, now, job, last)
-
-    cdef bint _pacing_allows(self, size_t size, int64_t now) noexcept:
-        cdef int64_t at
-        if not self.recovery.rtt.has_sample:
-            return True
-        at = self.recovery.pacer.ready_at(size, now)
-        if at <= now:
-            return True
-        self.pacing_at = at
-        return False
-
-    cdef bint _wants(self, int space) except -1:
-        # Whether there is something besides acknowledgements.
-        if self.recovery.probes[space] > 0 or self.handshake.wants_to_send(space):
-            return True
-        if space != 2:
-            return False
-        return (
-            self.streams.wants_to_send() or self.datagrams.wants_to_send()
-            or self.path.wants_to_send() or self.idle.ping_pending
-            or len(self.local_ids.pending) > 0 or len(self.remote_ids.retiring) > 0
-        )
-
-    cdef bint _start_draft(
-        self, int space, uint8_t* out, size_t start, size_t size, Draft* draft
-    ) except -1:
-        # The header, up to and with the packet number; False when there is no room.
-        cdef uint64_t number = self.recovery.sent(space).next
-        cdef size_t length
-        cdef bytes token = self.token if space == 0 else b"", scid
-        if space == 2 and number >= self.skip_at:
-            self.recovery.skipped[2] = number
-            self.recovery.application.skip()
-            number += 1
-            self.skip_at = number + SKIP_INTERVAL + int.from_bytes(self.random(2), "big") % SKIP_INTERVAL
-        length = number_length(number, self.recovery.largest_acked[space])
-        draft.space = space
-        draft.start = start
-        draft.length_offset = 0
-        draft.full = False
-        start_packet(&draft.builder, out + start, size - start - TAG_LENGTH)
-        if space == 2:
-            put_u8(&draft.builder.w, <uint8_t>(0x40 | (self.keys.key_phase << 2) | (length - 1)))
-            put_bytes(&draft.builder.w, self.remote_ids.current.data, self.remote_ids.current.length)
-        else:
-            scid = self.source_id
-            put_u8(&draft.builder.w, long_header_byte(INITIAL if space == 0 else HANDSHAKE, self.version, length))
-            put_u32(&draft.builder.w, self.version)
-            put_u8(&draft.builder.w, self.remote_ids.current.length)
-            put_bytes(&draft.builder.w, self.remote_ids.current.data, self.remote_ids.current.length)
-            put_u8(&draft.builder.w, <uint8_t>len(scid))
-            put_bytes(&draft.builder.w, scid, len(scid))
-            if space == 0:
-                if not put_varint(&draft.builder.w, len(token)) or not put_bytes(&draft.builder.w, token, len(token)):
-                    return False
-            draft.length_offset = draft.builder.w.pos - out - start
-            if not put_varint_of(&draft.builder.w, 0, 2):
-                return False
-        while length:
-            length -= 1
-            if not put_u8(&draft.builder.w, <uint8_t>(number >> (8 * length))):
-                return False
-        draft.header_length = draft.builder.w.pos - out - start
-        return True
-
-    cdef bint _fill(self, int space, Draft* draft, bint allow_data, int64_t now) except -1:
-        # Frames, in the order of their urgency; whether there are any.
-        cdef const uint8_t* start = draft.builder.w.pos
-        cdef AckTracker acks = self.acks(space)
-        if acks.has_anything() or acks.is_due(now):
-            acks.write(&draft.builder, now)
-        if allow_data:
-            self.handshake.write(space, &draft.builder)
-            if space == 2:
-                draft.full = self.path.write(
-                    &draft.builder, now, 3 * max(self._pto(), self.recovery.rtt.initial)
-                )
-                self.local_ids.write(&draft.builder)
-                self.remote_ids.write(&draft.builder)
-                self.streams.write_control(&draft.builder, now, self.recovery.rtt.smoothed)
-                self.datagrams.write(&draft.builder)
-                self.streams.write_data(&draft.builder)
-        if not draft.builder.ack_eliciting and (
-            self.recovery.probes[space] > 0 or space == 2 and self._should_ping(draft, start)
-        ):
-            if can_record(&draft.builder) and put_u8(&draft.builder.w, PING):
-                record(&draft.builder, PING, 0, 0, 0, False)
-        return draft.builder.w.pos > start
-
-    cdef bint _should_ping(self, Draft* draft, const uint8_t* start) noexcept:
-        # Keep-alive, or an ACK now and then that is itself acknowledged (Section 13.2.4).
-        if self.idle.ping_pending:
-            return True
-        if draft.builder.w.pos == start:
-            return False
-        self.acks_only += 1
-        return self.acks_only >= ACKS_BEFORE_PING and self.acks_application.received.count > 1
-
-    cdef size_t _finish(
-        self, uint8_t* out, size_t size, Draft* drafts, int count, int64_t now, Packet* job, bint* last
-    ) except? 0:
-        # Pad, fill in lengths, remember, seal.
-        cdef Draft* draft = &drafts[count - 1]
-        cdef size_t end, payload, number_size
-        cdef bint full = False
-        cdef Packet packet
-        cdef int i
-        for i in range(count):
-            # Section 14.1: a client's Initial packets, and a server's that elicit an answer.
-            if drafts[i].space == 0 and (self.is_client or drafts[i].builder.ack_eliciting):
-                full = True
-            # Sections 8.2.1 and 8.2.2: so do datagrams that validate a path.
-            if drafts[i].full and self.path.allowance() >= size:
-                full = True
-        end = draft.builder.w.pos - out + TAG_LENGTH
-        if full and end < size:
-            put_zeros(&draft.builder.w, size - end)
-            draft.builder.in_flight = True
-        for i in range(count):
-            draft = &drafts[i]
-            number_size = (out[draft.start] & 3) + 1
-            payload = draft.builder.w.pos - out - draft.start - draft.header_length
-            if payload + number_size < 4:
-                put_zeros(&draft.builder.w, 4 - number_size - payload)
-            packet.data = out + draft.start
-            packet.header_length = <uint32_t>draft.header_length
-            packet.length = <uint32_t>(draft.builder.w.pos - packet.data)
-            packet.number = self.recovery.sent(draft.space).next
-            end = draft.start + packet.length + TAG_LENGTH
-            if draft.length_offset:
-                last[0] = True
-                draft.builder.w = writer(packet.data + draft.length_offset, 2)
-                put_varint_of(
-                    &draft.builder.w, packet.length - draft.length_offset - 2 + TAG_LENGTH, 2
-                )
-                self.keys.seal(draft.space, &packet, 1)
-            else:
-                job[0] = packet
-            self._sent(draft, packet.length + TAG_LENGTH, now)
-        return end
-
-    cdef int _sent(self, Draft* draft, uint32_t size, int64_t now) except -1:
-        self.packets_sent += 1
-        self.recovery.on_sent(draft.space, &draft.builder, size, now)
-        if draft.builder.ack_eliciting:
-            self.acks_only = 0
-            self.idle.on_sent_eliciting(now)
-        if draft.space == 1 and self.is_client and self.keys.can_write(0):
-            self._discard(0)                 # RFC 9001 Section 4.9.1
-        return 0
-
-    cdef size_t _write_close(self, uint8_t* out, size_t size, int64_t now) except? 0:
-        # CONNECTION_CLOSE in every packet the peer may be able to read (Section 10.2.3).
-        cdef Draft drafts[3]
-        cdef Packet job
-        cdef int space, count = 0
-        cdef size_t position = 0
-        cdef bint last = False
-        if self.closing.state == CLOSED:
-            return 0
-        self.closing.start_timer(now, self._pto())
-        if not self.closing.pending or self.path.allowance() < size:
-            return 0
-        self.closing.pending = False
-        for space in range(3):
-            if not self.keys.can_write(space) or size - position < 64:
-                continue
-            if self.handshake.confirmed and space != 2:
-                continue
-            if not self._start_draft(space, out, position, size, &drafts[count]):
-                continue
-            if self.closing.write(&drafts[count].builder, space != 2):
-                position = drafts[count].builder.w.pos - out + TAG_LENGTH
-                count += 1
-        if count == 0:
-            self.closing.finish(self.closing.error)
-            self.news = True
-            self._tell()
-            return 0
-        job.data = NULL
-        position = self._finish(out, size, drafts, count, now, &job, &last)
-        if job.data != NULL:
-            self.keys.seal(2, &job, 1)
-        self.path.sent += position
-        self.bytes_sent += position
-        return position
 
     # Time
 
@@ -1178,12 +953,12 @@ cdef class Connection(RecordHandler):
         best = self.idle.next_timeout(self._pto())
         if not self.is_established:
             best = earlier(best, self.handshake_deadline)
-        if self.path.allowance() >= self.datagram_size:
+        if self.paths.current.allowance() >= self.assembler.datagram_size:
             best = earlier(best, self.recovery.next_timeout(now))
-            best = earlier(best, self.pacing_at)
+            best = earlier(best, self.assembler.pacing_at)
         for space in range(3):
             best = earlier(best, self.acks(space).next_timeout())
-        return earlier(best, self.path.challenge_deadline)
+        return earlier(best, self.paths.current.challenge_deadline)
 
     cdef int timeout_at(self, int64_t now) except -1:
         self._tick(now)
@@ -1205,9 +980,9 @@ cdef class Connection(RecordHandler):
             ))
             self.news = True
         else:
-            if self.path.allowance() >= self.datagram_size:
+            if self.paths.current.allowance() >= self.assembler.datagram_size:
                 self.recovery.on_timeout(now, self)
-            if self.path.challenge_deadline and now >= self.path.challenge_deadline:
+            if self.paths.current.challenge_deadline and now >= self.paths.current.challenge_deadline:
                 self._path_failed()
         if not self.send_listed:
             self.host.wants_to_send(self)
@@ -1216,12 +991,7 @@ cdef class Connection(RecordHandler):
 
     cdef int _path_failed(self) except -1:
         # Section 9.3.2: back to where the peer last was.
-        self.path.challenge_deadline = 0
-        self.path.challenge = None
-        if self.previous_path is not None:
-            self.path = self.previous_path
-            self.previous_path = None
-        else:
+        if not self.paths.give_up():
             self._fail(TransportError(TransportErrorCode.NO_VIABLE_PATH, "path validation failed"))
         return 0
 
@@ -1347,7 +1117,7 @@ cdef class Connection(RecordHandler):
         if limit < 2:
             return 0
         # Short header, longest packet number, tag, frame type.
-        fits = self.datagram_size - 1 - self.remote_ids.current.length - 4 - TAG_LENGTH - 1
+        fits = self.assembler.datagram_size - 1 - self.remote_ids.current.length - 4 - TAG_LENGTH - 1
         return min(limit - 1, fits)
 
     def initiate_key_update(self):

@@ -23,3 +23,13 @@ cdef class Path:
     cdef bint on_path_response(self, const uint8_t* data) except -1
     cdef bint wants_to_send(self) noexcept
     cdef bint write(self, PacketBuilder* p, int64_t now, int64_t timeout) except -1
+
+
+cdef class Paths:
+    cdef readonly Path current
+    cdef readonly Path previous
+
+    cdef bint is_current(self, object remote) except -1
+    cdef int follow(self, object remote, object local, bytes challenge, size_t credit) except -1
+    cdef int on_path_response(self, const uint8_t* data) except -1
+    cdef bint give_up(self) noexcept

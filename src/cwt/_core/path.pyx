@@ -68,3 +68,38 @@ cdef class Path:
                 self.challenge_deadline = now + timeout
             written = True
         return written
+
+
+@cython.final
+cdef class Paths:
+    """The path in use, and the one to fall back on while a new one is validated (Section 9.3)."""
+
+    def __init__(self, local, remote, bint validated):
+        self.current = Path(local, remote, validated)
+
+    cdef bint is_current(self, object remote) except -1:
+        return remote is self.current.remote or remote == self.current.remote
+
+    cdef int follow(self, object remote, object local, bytes challenge, size_t credit) except -1:
+        # To the peer's new address, sending little until it has answered there.
+        if self.previous is None or not self.previous.validated:
+            self.previous = self.current
+        self.current = Path(local, remote, False)
+        self.current.received = credit
+        self.current.start_validation(challenge)
+        return 0
+
+    cdef int on_path_response(self, const uint8_t* data) except -1:
+        if self.current.on_path_response(data):
+            self.previous = None
+        return 0
+
+    cdef bint give_up(self) noexcept:
+        # Validation failed: back to where the peer last was; False when there is no such path.
+        self.current.challenge = None
+        self.current.challenge_deadline = 0
+        if self.previous is None:
+            return False
+        self.current = self.previous
+        self.previous = None
+        return True

@@ -88,8 +88,8 @@ cdef class Pump:
         self.held = sent[0]
         self.held_from = 0
         self.held_segment = segment
-        self.held_to = connection.path.remote
-        self.held_source = connection.path.local
+        self.held_to = connection.paths.current.remote
+        self.held_source = connection.paths.current.local
         return self._flush()
 
     cdef bint _flush(self) except -1:

@@ -1,0 +1,67 @@
+"""Building datagrams: which packets, which frames, padding and sealing (RFC 9000 Sections 12 and 14)."""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from cwt._core.cid cimport LocalIds, RemoteIds
+from cwt._core.closing cimport Closing
+from cwt._core.crypto.aead cimport Packet
+from cwt._core.handshake cimport Handshake
+from cwt._core.idle cimport IdleTimer
+from cwt._core.keyring cimport Keyring
+from cwt._core.path cimport Paths
+from cwt._core.recovery.acks cimport AckTracker
+from cwt._core.recovery.loss cimport LossRecovery
+from cwt._core.stream.datagram cimport Datagrams
+from cwt._core.stream.streams cimport Streams
+from cwt._core.wire.frame cimport PacketBuilder
+
+# A packet being built into a datagram.
+cdef struct Draft:
+    int space
+    size_t start             # in the datagram
+    size_t header_length
+    size_t length_offset     # of the Length field of a long header, from start; 0 for none
+    bint full                # the datagram must be padded to its full size
+    PacketBuilder builder
+
+
+cdef class Assembler:
+    # The components it asks; the connection owns them.
+    cdef Handshake handshake
+    cdef Keyring keys
+    cdef LossRecovery recovery
+    cdef AckTracker acks_initial, acks_handshake, acks_application
+    cdef Streams streams
+    cdef Datagrams datagrams
+    cdef LocalIds local_ids
+    cdef RemoteIds remote_ids
+    cdef Paths paths
+    cdef Closing closing
+    cdef IdleTimer idle
+
+    cdef object random                       # callable: so many random bytes
+    cdef uint32_t version
+    cdef bint is_client
+    cdef bytes token                         # for Initial packets
+    cdef size_t datagram_size                # largest datagram to send
+    cdef int64_t pacing_at                   # when pacing lets the next packet go, 0 for now
+    cdef uint64_t skip_at                    # packet number to leave out
+    cdef int acks_only                       # packets since the last ack-eliciting one
+    cdef bint handshake_sent                 # a Handshake packet went out
+    cdef uint64_t packets_sent, bytes_sent
+
+    cdef AckTracker acks(self, int space)
+    cdef uint64_t _next_skip(self, uint64_t number) except? 0
+    cdef size_t write_batch(self, uint8_t* out, size_t capacity, int64_t now, size_t* segment_size) except? 0
+    cdef size_t _write_datagram(self, uint8_t* out, size_t size, int64_t now, Packet* job, bint* last) except? 0
+    cdef bint _pacing_allows(self, size_t size, int64_t now) noexcept
+    cdef bint _wants(self, int space) except -1
+    cdef bint _start_draft(self, int space, uint8_t* out, size_t start, size_t size, Draft* draft) except -1
+    cdef bint _fill(self, int space, Draft* draft, bint allow_data, int64_t now) except -1
+    cdef bint _should_ping(self, Draft* draft, const uint8_t* start) noexcept
+    cdef size_t _finish(
+        self, uint8_t* out, size_t size, Draft* drafts, int count, int64_t now, Packet* job, bint* last
+    ) except? 0
+    cdef int _sent(self, Draft* draft, uint32_t size, int64_t now) except -1
+    cdef size_t write_close(self, uint8_t* out, size_t size, int64_t now) except? 0
+    cdef int64_t pto(self) noexcept

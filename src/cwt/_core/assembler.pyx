@@ -1,0 +1,297 @@
+"""Building datagrams: which packets, which frames, padding and sealing (RFC 9000 Sections 12 and 14)."""
+
+cimport cython
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+
+from cwt._core.cid cimport LocalIds, RemoteIds
+from cwt._core.closing cimport Closing
+from cwt._core.crypto.aead cimport Packet, TAG_LENGTH
+from cwt._core.handshake cimport Handshake
+from cwt._core.idle cimport IdleTimer
+from cwt._core.keyring cimport Keyring, MAX_BATCH
+from cwt._core.path cimport Paths
+from cwt._core.recovery.acks cimport AckTracker
+from cwt._core.recovery.loss cimport LossRecovery
+from cwt._core.stream.datagram cimport Datagrams
+from cwt._core.stream.streams cimport Streams
+from cwt._core.wire.cursor cimport (
+    put_bytes, put_u32, put_u8, put_varint, put_varint_of, put_zeros, writer,
+)
+from cwt._core.wire.frame cimport PING, can_record, record, start_packet
+from cwt._core.wire.packet cimport HANDSHAKE, INITIAL, long_header_byte, number_length
+
+cdef enum:
+    MIN_DRAFT = 64           # bytes a datagram must have left for another packet
+    SKIP_INTERVAL = 500      # packets, on average twice that, between numbers left out
+    ACKS_BEFORE_PING = 32    # packets with nothing but an ACK before one asks for an ACK itself
+
+
+@cython.final
+cdef class Assembler:
+    """Asks each component what it has to send, and makes datagrams of it.
+
+    Packets of 1-RTT are sealed in batches; those of the handshake one by one.
+    """
+
+    def __init__(self, object random, size_t datagram_size, uint32_t version, bint is_client):
+        self.random = random
+        self.datagram_size = datagram_size
+        self.version = version
+        self.is_client = is_client
+        self.token = b""
+        self.skip_at = self._next_skip(0)
+
+    cdef AckTracker acks(self, int space):
+        if space == 2:
+            return self.acks_application
+        return self.acks_initial if space == 0 else self.acks_handshake
+
+    cdef uint64_t _next_skip(self, uint64_t number) except? 0:
+        # Left-out numbers give away a peer that acknowledges what it did not get (Section 21.4).
+        return number + SKIP_INTERVAL + int.from_bytes(self.random(2), "big") % SKIP_INTERVAL
+
+    cdef size_t write_batch(
+        self, uint8_t* out, size_t capacity, int64_t now, size_t* segment_size
+    ) except? 0:
+        # Datagrams of equal size, the last perhaps shorter; their sum, 0 for none.
+        cdef Packet jobs[MAX_BATCH]
+        cdef size_t total = 0, size, count = 0, sealed = 0
+        cdef bint last = False
+        if self.keys.limit_near():
+            self.keys.update(self.recovery.application.next)
+        self.pacing_at = 0
+        self.recovery.pacer.update(
+            self.recovery.congestion.pacing_rate(self.recovery.rtt), self.datagram_size, now
+        )
+        while count < MAX_BATCH and capacity - total >= self.datagram_size and not last:
+            if self.paths.current.allowance() < self.datagram_size:
+                break
+            jobs[sealed].data = NULL
+            size = self._write_datagram(out + total, self.datagram_size, now, &jobs[sealed], &last)
+            if size == 0:
+                break
+            if jobs[sealed].data != NULL:
+                sealed += 1
+            self.paths.current.sent += size
+            total += size
+            count += 1
+            if count == 1:
+                segment_size[0] = size
+            if size < segment_size[0] or size < self.datagram_size:
+                break
+        if sealed:
+            self.keys.seal(2, jobs, sealed)
+        self.bytes_sent += total
+        return total
+
+    cdef size_t _write_datagram(
+        self, uint8_t* out, size_t size, int64_t now, Packet* job, bint* last
+    ) except? 0:
+        # One datagram of up to three packets; a 1-RTT packet is left in *job* to be sealed in a batch.
+        cdef Draft drafts[3]
+        cdef int space, count = 0
+        cdef size_t position = 0
+        cdef bint allow_data
+        for space in range(3):
+            if not self.keys.can_write(space) or size - position < MIN_DRAFT:
+                continue
+            # Handshake messages are few, and 1-RTT packets that cannot be acknowledged before them
+            # must not hold them back.
+            allow_data = space != 2 or self.recovery.probes[space] > 0 or (
+                self.recovery.may_send(size) and self._pacing_allows(size, now)
+            )
+            if not self.acks(space).is_due(now) and not (allow_data and self._wants(space)):
+                continue
+            if not self._start_draft(space, out, position, size, &drafts[count]):
+                continue
+            if self._fill(space, &drafts[count], allow_data, now):
+                position = drafts[count].builder.w.pos - out + TAG_LENGTH
+                count += 1
+        if count == 0:
+            return 0
+        return self._finish(out, size, drafts, count, now, job, last)
+
+    cdef bint _pacing_allows(self, size_t size, int64_t now) noexcept:
+        cdef int64_t at
+        if not self.recovery.rtt.has_sample:
+            return True
+        at = self.recovery.pacer.ready_at(size, now)
+        if at <= now:
+            return True
+        self.pacing_at = at
+        return False
+
+    cdef bint _wants(self, int space) except -1:
+        # Whether there is something besides acknowledgements.
+        if self.recovery.probes[space] > 0 or self.handshake.wants_to_send(space):
+            return True
+        if space != 2:
+            return False
+        return (
+            self.streams.wants_to_send() or self.datagrams.wants_to_send()
+            or self.paths.current.wants_to_send() or self.idle.ping_pending
+            or len(self.local_ids.pending) > 0 or len(self.remote_ids.retiring) > 0
+        )
+
+    cdef bint _start_draft(
+        self, int space, uint8_t* out, size_t start, size_t size, Draft* draft
+    ) except -1:
+        # The header, up to and with the packet number; False when there is no room.
+        cdef uint64_t number = self.recovery.sent(space).next
+        cdef size_t length
+        cdef bytes token = self.token if space == 0 else b"", scid
+        if space == 2 and number >= self.skip_at:
+            self.recovery.skipped[2] = number
+            self.recovery.application.skip()
+            number += 1
+            self.skip_at = self._next_skip(number)
+        length = number_length(number, self.recovery.largest_acked[space])
+        draft.space = space
+        draft.start = start
+        draft.length_offset = 0
+        draft.full = False
+        start_packet(&draft.builder, out + start, size - start - TAG_LENGTH)
+        if space == 2:
+            put_u8(&draft.builder.w, <uint8_t>(0x40 | (self.keys.key_phase << 2) | (length - 1)))
+            put_bytes(&draft.builder.w, self.remote_ids.current.data, self.remote_ids.current.length)
+        else:
+            scid = self.local_ids.first()
+            put_u8(&draft.builder.w, long_header_byte(INITIAL if space == 0 else HANDSHAKE, self.version, length))
+            put_u32(&draft.builder.w, self.version)
+            put_u8(&draft.builder.w, self.remote_ids.current.length)
+            put_bytes(&draft.builder.w, self.remote_ids.current.data, self.remote_ids.current.length)
+            put_u8(&draft.builder.w, <uint8_t>len(scid))
+            put_bytes(&draft.builder.w, scid, len(scid))
+            if space == 0:
+                if not put_varint(&draft.builder.w, len(token)) or not put_bytes(&draft.builder.w, token, len(token)):
+                    return False
+            draft.length_offset = draft.builder.w.pos - out - start
+            if not put_varint_of(&draft.builder.w, 0, 2):
+                return False
+        while length:
+            length -= 1
+            if not put_u8(&draft.builder.w, <uint8_t>(number >> (8 * length))):
+                return False
+        draft.header_length = draft.builder.w.pos - out - start
+        return True
+
+    cdef bint _fill(self, int space, Draft* draft, bint allow_data, int64_t now) except -1:
+        # Frames, in the order of their urgency; whether there are any.
+        cdef const uint8_t* start = draft.builder.w.pos
+        cdef AckTracker acks = self.acks(space)
+        if acks.has_anything() or acks.is_due(now):
+            acks.write(&draft.builder, now)
+        if allow_data:
+            self.handshake.write(space, &draft.builder)
+            if space == 2:
+                draft.full = self.paths.current.write(
+                    &draft.builder, now, 3 * max(self.pto(), self.recovery.rtt.initial)
+                )
+                self.local_ids.write(&draft.builder)
+                self.remote_ids.write(&draft.builder)
+                self.streams.write_control(&draft.builder, now, self.recovery.rtt.smoothed)
+                self.datagrams.write(&draft.builder)
+                self.streams.write_data(&draft.builder)
+        if not draft.builder.ack_eliciting and (
+            self.recovery.probes[space] > 0 or space == 2 and self._should_ping(draft, start)
+        ):
+            if can_record(&draft.builder) and put_u8(&draft.builder.w, PING):
+                record(&draft.builder, PING, 0, 0, 0, False)
+        return draft.builder.w.pos > start
+
+    cdef bint _should_ping(self, Draft* draft, const uint8_t* start) noexcept:
+        # Keep-alive, or an ACK now and then that is itself acknowledged (Section 13.2.4).
+        if self.idle.ping_pending:
+            return True
+        if draft.builder.w.pos == start:
+            return False
+        self.acks_only += 1
+        return self.acks_only >= ACKS_BEFORE_PING and self.acks_application.received.count > 1
+
+    cdef size_t _finish(
+        self, uint8_t* out, size_t size, Draft* drafts, int count, int64_t now, Packet* job, bint* last
+    ) except? 0:
+        # Pad, fill in lengths, remember, seal.
+        cdef Draft* draft = &drafts[count - 1]
+        cdef size_t end, payload, number_size
+        cdef bint full = False
+        cdef Packet packet
+        cdef int i
+        for i in range(count):
+            # Section 14.1: a client's Initial packets, and a server's that elicit an answer.
+            if drafts[i].space == 0 and (self.is_client or drafts[i].builder.ack_eliciting):
+                full = True
+            # Sections 8.2.1 and 8.2.2: so do datagrams that validate a path.
+            if drafts[i].full and self.paths.current.allowance() >= size:
+                full = True
+        end = draft.builder.w.pos - out + TAG_LENGTH
+        if full and end < size:
+            put_zeros(&draft.builder.w, size - end)
+            draft.builder.in_flight = True
+        for i in range(count):
+            draft = &drafts[i]
+            number_size = (out[draft.start] & 3) + 1
+            payload = draft.builder.w.pos - out - draft.start - draft.header_length
+            if payload + number_size < 4:
+                put_zeros(&draft.builder.w, 4 - number_size - payload)
+            packet.data = out + draft.start
+            packet.header_length = <uint32_t>draft.header_length
+            packet.length = <uint32_t>(draft.builder.w.pos - packet.data)
+            packet.number = self.recovery.sent(draft.space).next
+            end = draft.start + packet.length + TAG_LENGTH
+            if draft.length_offset:
+                last[0] = True
+                draft.builder.w = writer(packet.data + draft.length_offset, 2)
+                put_varint_of(
+                    &draft.builder.w, packet.length - draft.length_offset - 2 + TAG_LENGTH, 2
+                )
+                self.keys.seal(draft.space, &packet, 1)
+            else:
+                job[0] = packet
+            self._sent(draft, packet.length + TAG_LENGTH, now)
+        return end
+
+    cdef int _sent(self, Draft* draft, uint32_t size, int64_t now) except -1:
+        self.packets_sent += 1
+        self.recovery.on_sent(draft.space, &draft.builder, size, now)
+        if draft.builder.ack_eliciting:
+            self.acks_only = 0
+            self.idle.on_sent_eliciting(now)
+        if draft.space == 1:
+            self.handshake_sent = True
+        return 0
+
+    cdef size_t write_close(self, uint8_t* out, size_t size, int64_t now) except? 0:
+        # CONNECTION_CLOSE in every packet the peer may be able to read (Section 10.2.3).
+        cdef Draft drafts[3]
+        cdef Packet job
+        cdef int space, count = 0
+        cdef size_t position = 0
+        cdef bint last = False
+        self.closing.start_timer(now, self.pto())
+        if not self.closing.pending or self.paths.current.allowance() < size:
+            return 0
+        self.closing.pending = False
+        for space in range(3):
+            if not self.keys.can_write(space) or size - position < MIN_DRAFT:
+                continue
+            if self.handshake.confirmed and space != 2:
+                continue
+            if not self._start_draft(space, out, position, size, &drafts[count]):
+                continue
+            if self.closing.write(&drafts[count].builder, space != 2):
+                position = drafts[count].builder.w.pos - out + TAG_LENGTH
+                count += 1
+        if count == 0:
+            self.closing.finish(self.closing.error)
+            return 0
+        job.data = NULL
+        position = self._finish(out, size, drafts, count, now, &job, &last)
+        if job.data != NULL:
+            self.keys.seal(2, &job, 1)
+        self.paths.current.sent += position
+        self.bytes_sent += position
+        return position
+
+    cdef int64_t pto(self) noexcept:
+        return self.recovery.rtt.pto(self.handshake.confirmed)
