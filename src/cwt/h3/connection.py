@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeVar
 
 from cwt._core.wire import varint
 from cwt._types import Buffer
 from cwt.config import Http3Config
 from cwt.errors import (
-    BufferFull,
     ConnectError,
     DatagramTooLarge,
     H3ErrorCode,
@@ -19,6 +18,7 @@ from cwt.errors import (
     StreamStopped,
 )
 from cwt.h3.control import ControlReader, Goaway, PriorityUpdate, Settings, parse_priority
+from cwt.h3.critical import CRITICAL, CriticalStreams
 from cwt.h3.events import (
     DatagramReceived,
     Event,
@@ -30,23 +30,29 @@ from cwt.h3.events import (
     StreamWritable,
 )
 from cwt.h3.fault import ConnectionFault, StreamFault
-from cwt.h3.fields import Headers, normalize
+from cwt.h3.fields import (
+    Headers,
+    check_request,
+    check_response,
+    check_trailers,
+    normalize,
+)
 from cwt.h3.frames import FrameType, StreamType, encode_frame, frame_header
 from cwt.h3.message import MessageContext, MessageReader
 from cwt.h3.qpack import Decoder, Encoder, section_size
 from cwt.h3.quic import READ, WRITE, Quic, is_client_initiated, is_unidirectional
 from cwt.h3.request import Request, Sent
-from cwt.h3.settings import Setting, encode_settings
+from cwt.h3.settings import Setting, encode_settings, our_settings
 from cwt.h3.streams import Outbox, VarintReader
 
 __all__ = ["Connection", "Extension"]
 
-_CHUNK = 4096
+T = TypeVar("T")
+
 _MAX_REQUEST_ID = (1 << 62) - 4
 _MAX_QUARTER_ID = (1 << 60) - 1
 _MAX_PRIORITIES = 64
 """Priorities remembered for requests that have not arrived yet."""
-_CRITICAL = (StreamType.CONTROL, StreamType.QPACK_ENCODER, StreamType.QPACK_DECODER)
 
 
 class Extension(Protocol):
@@ -106,9 +112,17 @@ class Connection:
             is_client=quic.is_client,
             extended_connect=extended_connect,
         )
-        self._control: ControlReader | None = None
-        self._ours: dict[StreamType, int] = {}
-        self._critical: dict[int, StreamType] = {}  # the peer's
+        self._control = ControlReader(self._is_client)
+        self._critical = CriticalStreams(
+            quic,
+            self._outbox,
+            {
+                StreamType.CONTROL: self._feed_control,
+                StreamType.QPACK_ENCODER: self._feed_encoder,
+                StreamType.QPACK_DECODER: self._encoder.feed_decoder_stream,
+            },
+            self.fail,
+        )
         self._preambles: dict[int, VarintReader] = {}
         self._requests: dict[int, Request] = {}
         self._priorities: OrderedDict[int, tuple[int, bool]] = OrderedDict()
@@ -123,18 +137,20 @@ class Connection:
         if self._started:
             raise RuntimeError("an extension must be added before the connection starts")
         self._extension = extension
-        self._context.signals = frozenset((extension.signal,))
+        self._context.signals = self._control.signals = frozenset((extension.signal,))
         self._context.extended_connect = not self._is_client
 
     def start(self) -> None:
         """Open the control and QPACK streams; once ``quic.can_open_streams``."""
         self._started = True
-        self._open_critical_streams()
+        opened = self._critical.open({StreamType.CONTROL: self._first_control_frames()})
+        if StreamType.QPACK_ENCODER in opened and self.peer_settings is not None:
+            self._apply_qpack_settings(self.peer_settings)
 
     @property
     def is_started(self) -> bool:
         """Whether the control stream is open."""
-        return StreamType.CONTROL in self._ours
+        return self._critical.has(StreamType.CONTROL)
 
     @property
     def requests(self) -> int:
@@ -147,7 +163,7 @@ class Connection:
 
     def is_critical(self, stream_id: int) -> bool:
         """Whether *stream_id* is our control stream or a QPACK stream of ours."""
-        return stream_id in self._ours.values()
+        return self._critical.is_ours(stream_id)
 
     def is_stopped(self, stream_id: int) -> bool:
         """Whether the peer stopped our side of the request *stream_id*."""
@@ -169,7 +185,7 @@ class Connection:
 
     def begin_poll(self) -> None:
         """Start when that has become possible; open streams that were waiting for credit."""
-        if self._failed or len(self._ours) == len(_CRITICAL):
+        if self._failed or self._critical.is_complete:
             return
         if self.quic.can_open_streams and not self.quic.is_closed:
             self.start()
@@ -198,8 +214,8 @@ class Connection:
             request = self._requests.get(stream_id)
             if request is not None:
                 self._pump(request)
-            elif stream_id in self._critical:
-                self._read_critical(stream_id)
+            elif self._critical.is_theirs(stream_id):
+                self._critical.receive(stream_id)
             elif is_client_initiated(stream_id) != self._is_client:
                 self._read_preamble(stream_id)
         except ConnectionFault as fault:
@@ -217,7 +233,7 @@ class Connection:
                 self.quic.stream_send(stream_id, b"")  # says whether the peer stopped it
         except StreamStopped as stopped:
             if self.is_critical(stream_id):
-                self._closed_critical()
+                self._critical.on_stopped()
             elif request is not None and not request.sent_all:
                 self._on_stopped(request, stopped)
                 self._events.append(StreamWritable(stream_id))
@@ -258,13 +274,13 @@ class Connection:
         if self._goaway_received is not None:
             raise ConnectError("the server is going away; open a new connection")
         lines = normalize(headers)
-        method = dict(lines).get(b":method", b"")
+        method = _checked(check_request, lines)[b":method"]
         self._check_section(lines)
         stream_id = self.quic.open_stream(True)
         if stream_id is None:
             raise StreamLimitError("the server allows no more requests now; wait for one to end")
         reader = MessageReader(stream_id, self._context, method=method)
-        request = self._requests[stream_id] = Request(stream_id, reader, method)
+        request = self._requests[stream_id] = Request(stream_id, reader)
         self._send_section(request, lines, fin)
         return stream_id
 
@@ -280,8 +296,9 @@ class Connection:
         if request is None or request.sent_all:
             return
         if request.sent is Sent.HEADERS:
+            _checked(check_trailers, lines)
             fin = True
-        elif not self._is_client and dict(lines).get(b":status", b"")[:1] == b"1":
+        elif _checked(check_response, lines) < 200:
             self._write_section(request, lines, False)
             return
         self._send_section(request, lines, fin)
@@ -297,11 +314,12 @@ class Connection:
         if request.sent is not Sent.HEADERS:
             raise RuntimeError("content comes after the header fields and before the trailers")
         if self._outbox.is_pending(stream_id):
+            if fin and not len(data):
+                self.send_whole(stream_id, b"", True)
             return 0
         view = memoryview(data).cast("B")
         try:
-            # One byte more than fits: QUIC then knows that we wait for this stream.
-            size = min(len(view), max(self.quic.stream_capacity(stream_id) - 9, 0) + 1)
+            size = min(len(view), _just_too_much(self.quic.stream_capacity(stream_id)))
             end = fin and size == len(view)
             if size:
                 header = frame_header(FrameType.DATA, size)
@@ -402,7 +420,7 @@ class Connection:
         Without *final* the server only warns, with the largest identifier.  Browsers end WebTransport
         sessions on GOAWAY; drain sessions instead.
         """
-        if StreamType.CONTROL not in self._ours:
+        if not self.is_started:
             return
         if self._is_client:
             identifier = 0  # we accept no pushes
@@ -411,39 +429,15 @@ class Connection:
         if self._goaway_sent is None or identifier < self._goaway_sent:
             self._goaway_sent = identifier
             frame = encode_frame(FrameType.GOAWAY, varint.encode(identifier))
-            self._send_critical(StreamType.CONTROL, frame)
+            self._critical.send(StreamType.CONTROL, frame)
 
     # -- streams of ours ----------------------------------------------------------------------
 
-    def _open_critical_streams(self) -> None:
-        for stream_type in _CRITICAL:
-            if stream_type in self._ours:
-                continue
-            stream_id = self.quic.open_stream(False)
-            if stream_id is None:
-                return
-            self._ours[stream_type] = stream_id
-            self.quic.stream_priority(stream_id, 0, False)
-            start = varint.encode(stream_type)
-            if stream_type is StreamType.CONTROL:
-                start += self._first_control_frames()
-            self._send_critical(stream_type, start)
-            if stream_type is StreamType.QPACK_ENCODER and self.peer_settings is not None:
-                self._apply_qpack_settings(self.peer_settings)
-
     def _first_control_frames(self) -> bytes:
-        config = self.config
-        settings = [(int(Setting.MAX_FIELD_SECTION_SIZE), config.max_field_section_size)]
-        if config.qpack_max_table_capacity:
-            settings.append((Setting.QPACK_MAX_TABLE_CAPACITY, config.qpack_max_table_capacity))
-            settings.append((Setting.QPACK_BLOCKED_STREAMS, config.qpack_blocked_streams))
-        if self._context.extended_connect:
-            settings.append((Setting.ENABLE_CONNECT_PROTOCOL, 1))
-        if config.max_datagram_frame_size:
-            settings.append((Setting.H3_DATAGRAM, 1))
+        settings = our_settings(self.config, extended_connect=self._context.extended_connect)
         if self._extension is not None:
             settings.extend(self._extension.settings)
-        if not config.grease:
+        if not self.config.grease:
             return encode_frame(FrameType.SETTINGS, encode_settings(settings))
         # Reserved identifiers differ from one connection to the next, as connection IDs do.
         seed = int.from_bytes(self.quic.source_id[:3], "big")
@@ -453,28 +447,8 @@ class Connection:
             reserved, b"cwt"[: seed & 3]
         )
 
-    def _send_critical(self, stream_type: StreamType, data: bytes) -> None:
-        stream_id = self._ours.get(stream_type)
-        if stream_id is None or self._failed:
-            return
-        try:
-            self._outbox.send(stream_id, data)
-        except StreamStopped:
-            self._closed_critical()
-        except BufferFull:
-            self.fail(
-                ConnectionFault(
-                    H3ErrorCode.EXCESSIVE_LOAD, f"the peer does not read {stream_type!r}"
-                )
-            )
-
     def _send_decoder_stream(self, data: bytes) -> None:
-        self._send_critical(StreamType.QPACK_DECODER, data)
-
-    def _closed_critical(self) -> None:
-        self.fail(
-            ConnectionFault(H3ErrorCode.CLOSED_CRITICAL_STREAM, "a critical stream was closed")
-        )
+        self._critical.send(StreamType.QPACK_DECODER, data)
 
     def _check_section(self, lines: FieldLines) -> None:
         if self.peer_settings is None:
@@ -491,8 +465,7 @@ class Connection:
     def _write_section(self, request: Request, lines: FieldLines, fin: bool) -> bool:
         """Encode and send; False when the peer has stopped the stream."""
         instructions, section = self._encoder.encode(request.stream_id, lines)
-        if instructions:
-            self._send_critical(StreamType.QPACK_ENCODER, instructions)
+        self._critical.send(StreamType.QPACK_ENCODER, instructions)
         try:
             self._outbox.send(request.stream_id, encode_frame(FrameType.HEADERS, section), fin)
         except StreamStopped as stopped:
@@ -528,18 +501,8 @@ class Connection:
                 self.quic.stream_shutdown(stream_id, WRITE, H3ErrorCode.REQUEST_INCOMPLETE)
 
     def _on_uni_stream(self, stream_id: int, stream_type: int, fin: bool) -> None:
-        if stream_type in _CRITICAL:
-            known = StreamType(stream_type)
-            if known in self._critical.values():
-                raise ConnectionFault(
-                    H3ErrorCode.STREAM_CREATION_ERROR, f"a second {known.name} stream"
-                )
-            if fin:
-                raise ConnectionFault(H3ErrorCode.CLOSED_CRITICAL_STREAM, f"{known.name} ended")
-            self._critical[stream_id] = known
-            if known is StreamType.CONTROL:
-                self._control = ControlReader(self._is_client, self._context.signals)
-            self._read_critical(stream_id)
+        if stream_type in CRITICAL:
+            self._critical.accept(stream_id, StreamType(stream_type), fin)
         elif stream_type == StreamType.PUSH:
             if self._is_client:
                 raise ConnectionFault(H3ErrorCode.ID_ERROR, "a push that we did not allow")
@@ -571,32 +534,7 @@ class Connection:
             raise ConnectionFault(H3ErrorCode.FRAME_ERROR, "the stream ends inside a frame")
         self._pump(request)
 
-    def _read_critical(self, stream_id: int) -> None:
-        stream_type = self._critical[stream_id]
-        while not self._failed:
-            try:
-                got = self.quic.stream_recv(stream_id, _CHUNK)
-            except StreamReset:
-                got = b"", True
-            if got is None:
-                return
-            data, fin = got
-            if stream_type is StreamType.CONTROL:
-                self._feed_control(data)
-            elif stream_type is StreamType.QPACK_ENCODER:
-                self._feed_encoder(data)
-            else:
-                self._encoder.feed_decoder_stream(data)
-            if fin:
-                raise ConnectionFault(
-                    H3ErrorCode.CLOSED_CRITICAL_STREAM, f"{stream_type.name} was closed"
-                )
-            if not data:
-                return
-
     def _feed_control(self, data: bytes) -> None:
-        if self._control is None:
-            return
         for frame in self._control.feed(data):
             match frame:
                 case Settings(values):
@@ -612,13 +550,12 @@ class Connection:
         self._events.append(SettingsReceived(values))
 
     def _apply_qpack_settings(self, values: Mapping[int, int]) -> None:
-        if StreamType.QPACK_ENCODER in self._ours:
+        if self._critical.has(StreamType.QPACK_ENCODER):
             instructions = self._encoder.apply_settings(
                 values.get(Setting.QPACK_MAX_TABLE_CAPACITY, 0),
                 values.get(Setting.QPACK_BLOCKED_STREAMS, 0),
             )
-            if instructions:
-                self._send_critical(StreamType.QPACK_ENCODER, instructions)
+            self._critical.send(StreamType.QPACK_ENCODER, instructions)
 
     def _on_goaway(self, identifier: int) -> None:
         self._goaway_received = identifier
@@ -744,3 +681,20 @@ class Connection:
     def _release(self, request: Request) -> None:
         if request.is_over and not self._outbox.is_pending(request.stream_id):
             self._requests.pop(request.stream_id, None)
+
+
+def _just_too_much(capacity: int) -> int:
+    """Content whose DATA frame is a byte or two longer than *capacity*.
+
+    The write is short then, so QUIC knows that we wait for the stream, and says when it is writable.
+    """
+    size = capacity - varint.length(max(capacity - varint.length(capacity), 0))
+    return max(size, 1)
+
+
+def _checked(check: Callable[[FieldLines], T], lines: FieldLines) -> T:
+    """What *check* says of our own fields; ValueError when they break a rule."""
+    try:
+        return check(lines)
+    except StreamFault as fault:
+        raise ValueError(fault.reason) from None

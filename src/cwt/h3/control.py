@@ -79,9 +79,10 @@ def parse_priority(value: bytes) -> tuple[int, bool]:
 class ControlReader:
     """Parses the control stream and checks the order of its frames."""
 
-    def __init__(self, is_client: bool, signals: frozenset[int]) -> None:
+    def __init__(self, is_client: bool, signals: frozenset[int] = frozenset()) -> None:
+        self.signals = signals
+        """Frame types of extensions that may only start a request stream."""
         self._is_client = is_client
-        self._signals = signals
         self._frames = FrameReader()
         self._skipping = False
         self._has_settings = False
@@ -124,7 +125,7 @@ class ControlReader:
             raise _unexpected(frame_type)
         if self._is_client and frame_type in _SERVER_ONLY_RECEIVES:
             raise _unexpected(frame_type)
-        if frame_type in self._signals:
+        if frame_type in self.signals:
             raise ConnectionFault(
                 H3ErrorCode.FRAME_ERROR, f"0x{frame_type:x} only ever starts a request stream"
             )

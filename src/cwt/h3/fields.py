@@ -51,7 +51,7 @@ def normalize(headers: Iterable[tuple[bytes | str, bytes | str]]) -> FieldLines:
     return lines
 
 
-def check_request(lines: FieldLines, *, extended_connect: bool) -> dict[bytes, bytes]:
+def check_request(lines: FieldLines, extended_connect: bool = True) -> dict[bytes, bytes]:
     """The pseudo-header fields of a well-formed request; StreamFault for any other.
 
     *extended_connect*: whether SETTINGS_ENABLE_CONNECT_PROTOCOL was sent (RFC 9220).

@@ -122,6 +122,8 @@ class MessageReader:
         Raises StreamFault, ConnectionFault, and StreamReset when the peer reset the stream.
         """
         frames = self._frames
+        if self._blocked and len(frames.buffer) < _CHUNK:
+            self._receive()  # a reset must free the place among the blocked streams
         while not self._blocked and not self.ended:
             if frames.type == NO_FRAME:
                 if frames.read_header():
@@ -189,21 +191,23 @@ class MessageReader:
 
     def _fill(self) -> bool:
         """Read ahead a little; False when nothing came."""
-        frames = self._frames
-        if not self._fin:
-            got = self._context.quic.stream_recv(self.stream_id, _CHUNK)
-            if got is None:
-                return False
-            data, self._fin = got
-            frames.buffer += data
-            if data:
-                return True
-            if not self._fin:
-                return False
-        if not frames.is_idle:
-            raise _cut_short()
-        self._on_end()
+        if self._receive():
+            return True
+        if self._fin:
+            if not self._frames.is_idle:
+                raise _cut_short()
+            self._on_end()
         return False
+
+    def _receive(self) -> bool:
+        if self._fin:
+            return False
+        got = self._context.quic.stream_recv(self.stream_id, _CHUNK)
+        if got is None:
+            return False
+        data, self._fin = got
+        self._frames.buffer += data
+        return bool(data)
 
     def _on_frame(self, frame_type: int, length: int) -> None:
         """Judge a frame by its type and length, before its payload."""
@@ -250,7 +254,7 @@ class MessageReader:
             self._on_request(lines)
 
     def _on_request(self, lines: FieldLines) -> None:
-        pseudo = check_request(lines, extended_connect=self._context.extended_connect)
+        pseudo = check_request(lines, self._context.extended_connect)
         self._tunnel = pseudo[b":method"] == b"CONNECT"
         self._expected = None if self._tunnel else content_length(lines)
         self._start(RequestReceived(self.stream_id, lines))

@@ -76,7 +76,9 @@ class Decoder:
         if lines > self._max_lines or dynamic * self._capacity > self._max_expansion:
             raise StreamFault(H3ErrorCode.EXCESSIVE_LOAD, "the field section is too large")
         if not lines:
-            return b"", []  # ls-qpack refuses empty sections, which are allowed as trailers
+            if section[0] or section[1] & 0x80:
+                raise _failed("an empty field section with references")
+            return b"", []  # which ls-qpack refuses, though trailers may be empty
         try:
             output, headers = self._decoder.feed_header(stream_id, section)
         except pylsqpack.StreamBlocked:

@@ -25,7 +25,6 @@ class Request:
     __slots__ = (
         "discarding",
         "has_priority",
-        "method",
         "reader",
         "sent",
         "sent_all",
@@ -33,9 +32,8 @@ class Request:
         "stream_id",
     )
 
-    def __init__(self, stream_id: int, reader: MessageReader, method: bytes = b"") -> None:
+    def __init__(self, stream_id: int, reader: MessageReader) -> None:
         self.stream_id = stream_id
-        self.method = method
         self.reader: MessageReader | None = reader
         """None once nothing more will be read."""
         self.discarding = False

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 from enum import IntEnum
 
 from cwt._core.wire import varint
+from cwt.config import Http3Config
 from cwt.errors import H3ErrorCode
 from cwt.h3.fault import ConnectionFault
 
-__all__ = ["MAX_SETTINGS_SIZE", "Setting", "encode_settings", "parse_settings"]
+__all__ = ["MAX_SETTINGS_SIZE", "Setting", "encode_settings", "our_settings", "parse_settings"]
 
 MAX_SETTINGS_SIZE = 4096
 """Longest SETTINGS payload accepted; far above any real one."""
@@ -28,6 +29,21 @@ class Setting(IntEnum):
 
 _RESERVED = frozenset((0x00, 0x02, 0x03, 0x04, 0x05))
 _BOOLEAN = frozenset((Setting.ENABLE_CONNECT_PROTOCOL, Setting.H3_DATAGRAM))
+
+
+def our_settings(config: Http3Config, *, extended_connect: bool) -> list[tuple[int, int]]:
+    """What *config* lets us say in SETTINGS."""
+    settings: list[tuple[int, int]] = [
+        (Setting.MAX_FIELD_SECTION_SIZE, config.max_field_section_size)
+    ]
+    if config.qpack_max_table_capacity:
+        settings.append((Setting.QPACK_MAX_TABLE_CAPACITY, config.qpack_max_table_capacity))
+        settings.append((Setting.QPACK_BLOCKED_STREAMS, config.qpack_blocked_streams))
+    if extended_connect:
+        settings.append((Setting.ENABLE_CONNECT_PROTOCOL, 1))
+    if config.max_datagram_frame_size:
+        settings.append((Setting.H3_DATAGRAM, 1))
+    return settings
 
 
 def encode_settings(settings: Iterable[tuple[int, int]]) -> bytes:

@@ -1,0 +1,130 @@
+"""The streams that live as long as the connection: control and QPACK (RFC 9114 Section 6.2.1,
+RFC 9204 Section 4.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from cwt._core.wire import varint
+from cwt.errors import BufferFull, H3ErrorCode, StreamReset, StreamStopped
+from cwt.h3.fault import ConnectionFault
+from cwt.h3.frames import StreamType
+from cwt.h3.quic import Quic
+from cwt.h3.streams import Outbox
+
+__all__ = ["CRITICAL", "CriticalStreams"]
+
+CRITICAL = (StreamType.CONTROL, StreamType.QPACK_ENCODER, StreamType.QPACK_DECODER)
+_CHUNK = 4096
+
+
+class CriticalStreams:
+    """Ours and the peer's: each kind once, none ever closed.
+
+    *handlers* take what arrives, by stream type; they may raise ConnectionFault.
+    """
+
+    def __init__(
+        self,
+        quic: Quic,
+        outbox: Outbox,
+        handlers: Mapping[StreamType, Callable[[bytes], None]],
+        fail: Callable[[ConnectionFault], None],
+    ) -> None:
+        self._quic = quic
+        self._outbox = outbox
+        self._handlers = handlers
+        self._fail = fail
+        self._ours: dict[StreamType, int] = {}
+        self._theirs: dict[int, StreamType] = {}
+
+    # -- ours ---------------------------------------------------------------------------------
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all of ours are open."""
+        return len(self._ours) == len(CRITICAL)
+
+    def has(self, stream_type: StreamType) -> bool:
+        """Whether ours of that type is open."""
+        return stream_type in self._ours
+
+    def is_ours(self, stream_id: int) -> bool:
+        """Whether *stream_id* is one of ours."""
+        return stream_id in self._ours.values()
+
+    def open(self, first: Mapping[StreamType, bytes]) -> list[StreamType]:
+        """Open what is not open yet and send its type and *first* bytes; returns what was opened."""
+        opened: list[StreamType] = []
+        for stream_type in CRITICAL:
+            if stream_type in self._ours:
+                continue
+            stream_id = self._quic.open_stream(False)
+            if stream_id is None:  # the peer gives less credit than it should: try again later
+                break
+            self._ours[stream_type] = stream_id
+            self._quic.stream_priority(stream_id, 0, False)
+            self.send(stream_type, varint.encode(stream_type) + first.get(stream_type, b""))
+            opened.append(stream_type)
+        return opened
+
+    def send(self, stream_type: StreamType, data: bytes) -> None:
+        """Write on ours; a stream that is not open yet takes nothing."""
+        stream_id = self._ours.get(stream_type)
+        if stream_id is None or not data:
+            return
+        try:
+            self._outbox.send(stream_id, data)
+        except StreamStopped:
+            self.on_stopped()
+        except BufferFull:
+            self._fail(
+                ConnectionFault(
+                    H3ErrorCode.EXCESSIVE_LOAD, f"the peer does not read {stream_type.name}"
+                )
+            )
+
+    def on_stopped(self) -> None:
+        """The peer refuses one of ours."""
+        self._fail(
+            ConnectionFault(H3ErrorCode.CLOSED_CRITICAL_STREAM, "a critical stream was stopped")
+        )
+
+    # -- the peer's ---------------------------------------------------------------------------
+
+    def is_theirs(self, stream_id: int) -> bool:
+        """Whether *stream_id* is one of the peer's."""
+        return stream_id in self._theirs
+
+    def accept(self, stream_id: int, stream_type: StreamType, fin: bool) -> None:
+        """The peer opened one.  Raises ConnectionFault."""
+        if stream_type in self._theirs.values():
+            raise ConnectionFault(
+                H3ErrorCode.STREAM_CREATION_ERROR, f"a second {stream_type.name} stream"
+            )
+        if fin:
+            raise _closed(stream_type)
+        self._theirs[stream_id] = stream_type
+        self.receive(stream_id)
+
+    def receive(self, stream_id: int) -> None:
+        """Take in what has arrived on one of the peer's.  Raises ConnectionFault."""
+        stream_type = self._theirs[stream_id]
+        handler = self._handlers[stream_type]
+        while True:
+            try:
+                got = self._quic.stream_recv(stream_id, _CHUNK)
+            except StreamReset:
+                raise _closed(stream_type) from None
+            if got is None:
+                return
+            data, fin = got
+            handler(data)
+            if fin:
+                raise _closed(stream_type)
+            if not data or self._quic.is_closed:
+                return
+
+
+def _closed(stream_type: StreamType) -> ConnectionFault:
+    return ConnectionFault(H3ErrorCode.CLOSED_CRITICAL_STREAM, f"{stream_type.name} was closed")
