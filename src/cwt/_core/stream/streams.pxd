@@ -73,6 +73,7 @@ cdef class Streams:
     cdef void _queue_control(self, Stream stream) noexcept
     cdef void _list_readable(self, Stream stream) noexcept
     cdef void _list_writable(self, Stream stream) noexcept
+    cdef void _check_limit(self, int uni) noexcept
     cdef int _settle(self, Stream stream) except -1
 
     cdef int set_peer_limits(self, object params) except -1

@@ -142,6 +142,7 @@ cdef class Streams:
                 return None
         else:
             self.next_remote[uni] = index + 1
+            self._check_limit(uni)
         return self._create(stream_id)
 
     cdef Stream _own(self, uint64_t stream_id, int frame_type):
@@ -316,9 +317,17 @@ cdef class Streams:
             closed = self.closed[stream.id & 3] = RangeSet()
         closed.add(index, index + 1)
         self.closed_remote[uni] += 1
-        if self.our_limit[uni] - self.closed_remote[uni] <= self.allowance[uni] // 2:
-            self.limit_pending[uni] = True
+        self._check_limit(uni)
         return 0
+
+    cdef void _check_limit(self, int uni) noexcept:
+        # Raise the limit in steps of half the allowance, or by whatever there is when the peer has used
+        # all of it: with long-lived streams, half may never end.
+        cdef uint64_t gained = self.closed_remote[uni] + self.allowance[uni] - self.our_limit[uni]
+        if gained >= (self.allowance[uni] + 1) // 2 or (
+            gained > 0 and self.next_remote[uni] == self.our_limit[uni]
+        ):
+            self.limit_pending[uni] = True
 
     # Out, into packets
 
