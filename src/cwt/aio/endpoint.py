@@ -1,0 +1,241 @@
+"""The driver: one UDP socket and its QUIC endpoint under an asyncio event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from cwt.errors import TransportErrorCode
+
+if TYPE_CHECKING:
+    import cwt.quic as quic
+
+__all__ = ["Endpoint", "Handler"]
+
+logger = logging.getLogger("cwt.endpoint")
+
+_TIMER_GRAIN = 0.001
+"""Seconds: event loops wait in whole milliseconds, so a shorter timer would only spin."""
+
+
+class Handler(Protocol):
+    """What the driver calls; it is the ``user_data`` of a connection."""
+
+    quic: quic.Connection
+
+    def process(self) -> None:
+        """The connection has news."""
+
+    def retry_streams(self) -> None:
+        """Something was received: the peer may allow more streams now."""
+
+    def lost(self, error: Exception) -> None:
+        """The connection failed and takes no more part."""
+
+
+def monotonic_clock(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
+    """The clock of *loop*, in seconds.
+
+    uvloop's own is cached for an iteration and counts milliseconds: too coarse for round-trip samples and
+    pacing.  It has the same origin as :func:`time.monotonic`.
+    """
+    if type(loop).__module__.partition(".")[0] == "uvloop":
+        return time.monotonic
+    return loop.time
+
+
+class Endpoint:
+    """Moves datagrams between a UDP socket and a QUIC endpoint, and time into it.
+
+    A wake-up takes about a millisecond of datagrams, tells every connection that has news, and sends what
+    became due after the tasks that it woke have run.  There is one loop timer, however many connections.
+    """
+
+    def __init__(
+        self,
+        endpoint: quic.Endpoint,
+        sock: quic.UdpSocket,
+        pump: quic.Pump,
+        *,
+        on_connection: Callable[[Endpoint, quic.Connection], Handler] | None = None,
+    ) -> None:
+        """*on_connection* makes the handler of a connection that a peer opened; None for a client."""
+        self.loop = asyncio.get_running_loop()
+        self.quic = endpoint
+        self.sock = sock
+        self.now = monotonic_clock(self.loop)
+        self.stream_waiters: set[Handler] = set()
+        self.is_closed = False
+        self._pump = pump
+        self._on_connection = on_connection
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = 0.0
+        self._receive_soon = False
+        self._transmit_soon = False
+        self._blocked = False
+        self._unblocked: asyncio.Future[None] | None = None
+        self._closing = False
+        self._closed = self.loop.create_future()
+        self._fileno = sock.fileno()
+        try:
+            self.loop.add_reader(self._fileno, self._on_readable)
+        except NotImplementedError:
+            raise NotImplementedError(
+                f"cwt needs an event loop with add_reader(), which {type(self.loop).__name__} lacks; use "
+                "asyncio.SelectorEventLoop or uvloop"
+            ) from None
+
+    @property
+    def local_address(self) -> tuple[str, int]:
+        """Host and port of the socket."""
+        return self.sock.local_address
+
+    def wake(self) -> None:
+        """A connection has something to send: do so once the tasks that are ready now have run."""
+        if not (self._transmit_soon or self._blocked or self.is_closed):
+            self._transmit_soon = True
+            self.loop.call_soon(self._transmit)
+
+    def process_soon(self, handler: Handler) -> None:
+        """A call to the layers below left news for *handler*."""
+        self.loop.call_soon(self._process, handler.quic, handler)
+
+    def close(self) -> None:
+        """Leave the event loop and close the socket; what is unsent is lost."""
+        if self.is_closed:
+            return
+        self.is_closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self.loop.remove_reader(self._fileno)
+        if self._blocked:
+            self.loop.remove_writer(self._fileno)
+        self.sock.close()
+        self.stream_waiters.clear()
+        if not self._closed.done():
+            self._closed.set_result(None)
+
+    def close_when_done(self) -> None:
+        """Close once the last connection is gone, that is after its closing period."""
+        self._closing = True
+        self.wake()
+
+    async def sent(self, timeout: float = 1.0) -> None:
+        """Send what is due now; waits while the socket takes no more, at most *timeout* seconds."""
+        self._transmit()
+        if self._blocked:
+            self._unblocked = self.loop.create_future()
+            await asyncio.wait([self._unblocked], timeout=timeout)
+
+    async def wait_closed(self) -> None:
+        """Wait until the socket is closed."""
+        await asyncio.shield(self._closed)
+
+    # Event loop callbacks
+
+    def _on_readable(self) -> None:
+        if not self._receive_soon:
+            self._receive()
+
+    def _receive_more(self) -> None:
+        self._receive_soon = False
+        if not self.is_closed:
+            self._receive()
+
+    def _receive(self) -> None:
+        try:
+            more = self._pump.receive(self.now())
+        except OSError as error:
+            logger.warning("receiving on %s failed: %s", self.local_address, error)
+            more = False
+        if more:
+            # The next pass is a callback of its own, so that other tasks of the program get their turn.
+            self._receive_soon = True
+            self.loop.call_soon(self._receive_more)
+        self._dispatch()
+        if self.stream_waiters:
+            for handler in list(self.stream_waiters):
+                handler.retry_streams()
+
+    def _dispatch(self) -> None:
+        for connection in self.quic.ready():
+            self._process(connection, connection.user_data)
+        self.wake()
+
+    def _process(self, connection: quic.Connection, handler: Any) -> None:
+        try:
+            if handler is None:
+                if self._on_connection is None or connection.termination is not None:
+                    return
+                handler = connection.user_data = self._on_connection(self, connection)
+            handler.process()
+        except Exception:
+            self._fail(connection, handler)
+
+    def _fail(self, connection: quic.Connection, handler: Handler | None) -> None:
+        """An exception in one connection's processing ends that connection, and nothing else."""
+        logger.exception("connection with %s: internal error", connection.remote_address)
+        try:
+            connection.close(TransportErrorCode.INTERNAL_ERROR, "", False)
+            if handler is not None:
+                error = connection.termination
+                handler.lost(
+                    error if error is not None else ConnectionAbortedError("internal error")
+                )
+        except Exception:
+            logger.exception("connection with %s: cannot close", connection.remote_address)
+
+    def _transmit(self) -> None:
+        self._transmit_soon = False
+        if self.is_closed:
+            return
+        try:
+            sent = self._pump.transmit(self.now())
+        except OSError as error:
+            logger.warning("sending on %s failed: %s", self.local_address, error)
+            sent = True
+        if not sent and not self._blocked:
+            self._blocked = True
+            self.loop.add_writer(self._fileno, self._on_writable)
+        if self._closing and self.quic.connections == 0:
+            self.close()
+        else:
+            self._arm()
+
+    def _on_writable(self) -> None:
+        self.loop.remove_writer(self._fileno)
+        self._blocked = False
+        self._transmit()
+        if not self._blocked and self._unblocked is not None and not self._unblocked.done():
+            self._unblocked.set_result(None)
+
+    def _arm(self) -> None:
+        """Have the timer fire at the endpoint's deadline or before: a deadline that moved away costs
+        nothing until the timer fires and is set anew."""
+        now = self.now()
+        delay = self.quic.timeout(now)
+        if delay is None:
+            return
+        deadline = now + delay
+        if self._timer is not None:
+            if self._deadline <= deadline:
+                return
+            self._timer.cancel()
+        self._deadline = deadline
+        self._timer = self.loop.call_later(max(delay, _TIMER_GRAIN), self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        now = self.now()
+        delay = self.quic.timeout(now)
+        if delay is None:
+            return
+        if delay > 0:
+            self._arm()
+            return
+        self.quic.on_timeout(now)
+        self._dispatch()

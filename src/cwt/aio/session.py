@@ -1,0 +1,370 @@
+"""A WebTransport session (draft-ietf-webtrans-http3 Section 4)."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections import deque
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, NamedTuple
+
+from cwt.aio.datagrams import Datagrams
+from cwt.aio.headers import Headers
+from cwt.aio.incoming import Incoming
+from cwt.aio.receiving import RecvState, RecvStream
+from cwt.aio.sending import SendState, SendStream, check_code
+from cwt.aio.stream import BiStream
+from cwt.errors import SessionClosed, StreamLimitError
+
+if TYPE_CHECKING:
+    from typing import Self
+
+    import cwt.quic as quic
+    from cwt.aio.connection import Connection
+
+__all__ = ["FAILURE_CODE", "CloseInfo", "Session", "SessionStats"]
+
+FAILURE_CODE = 1
+"""The application error code of a session whose handler or ``async with`` block raised."""
+
+_MAX_REASON = 1024
+
+
+class CloseInfo(NamedTuple):
+    """How a session ended."""
+
+    code: int | None
+    """The application error code; None when the connection was lost."""
+    reason: str
+    remote: bool
+    """Whether the peer ended it."""
+    error: Exception | None = None
+    """Why the connection was lost, if it was."""
+
+
+class SessionStats(NamedTuple):
+    """Counters of a session, and those of its QUIC connection."""
+
+    datagrams_sent: int
+    """Datagrams given to :meth:`Datagrams.send`."""
+    datagrams_received: int
+    datagrams_dropped: int
+    """Received datagrams dropped because the application did not take them in time."""
+    open_streams: int
+    connection: quic.Stats
+
+
+class Session:
+    """A WebTransport session; :func:`cwt.connect` gives one, a handler of :func:`cwt.serve` takes one.
+
+    As a context manager it is closed at the end: with code 0, or 1 when an exception ends it.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "_closed",
+        "_connection",
+        "_drained",
+        "_error",
+        "_headers",
+        "_openers",
+        "_params",
+        "_protocol",
+        "_session_id",
+        "_stats",
+        "_url",
+        "datagrams",
+        "incoming_bi",
+        "incoming_uni",
+    )
+
+    datagrams: Datagrams
+    """The session's datagrams."""
+    incoming_bi: Incoming[BiStream]
+    """The bidirectional streams that the peer opens, for ``async for``."""
+    incoming_uni: Incoming[RecvStream]
+    """The unidirectional streams that the peer opens, for ``async for``."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        session_id: int,
+        *,
+        url: str,
+        headers: Headers,
+        protocol: str | None,
+        params: Mapping[str, str] | None = None,
+    ) -> None:
+        loop = connection.loop
+        self._connection = connection
+        self._session_id = session_id
+        self._url = url
+        self._headers = headers
+        self._protocol = protocol
+        self._params = params or {}
+        self._error: Exception | None = None
+        self._closed: asyncio.Future[CloseInfo] = loop.create_future()
+        self._drained: asyncio.Future[None] = loop.create_future()
+        self._openers: dict[bool, deque[asyncio.Future[BiStream | SendStream]]] = {
+            True: deque(),
+            False: deque(),
+        }
+        self._stats: SessionStats | None = None
+        self.datagrams = Datagrams(self, connection.config.datagram_recv_queue)
+        self.incoming_bi = Incoming(loop)
+        self.incoming_uni = Incoming(loop)
+        connection.sessions[session_id] = self
+
+    def __repr__(self) -> str:
+        return f"<cwt.Session {self._url} {'open' if self._error is None else 'closed'}>"
+
+    # What is known
+
+    @property
+    def url(self) -> str:
+        """The URL that the client asked for."""
+        return self._url
+
+    @property
+    def path(self) -> str:
+        """The path of the URL, without the query."""
+        return "/" + self._url.partition("://")[2].partition("/")[2].partition("?")[0]
+
+    @property
+    def params(self) -> Mapping[str, str]:
+        """What the ``{names}`` of the server's route stand for in this path."""
+        return self._params
+
+    @property
+    def headers(self) -> Headers:
+        """The peer's header fields: of the response in a client, of the request in a server."""
+        return self._headers
+
+    @property
+    def protocol(self) -> str | None:
+        """The application protocol that was agreed on, if any."""
+        return self._protocol
+
+    @property
+    def remote_address(self) -> tuple[str, int]:
+        """Host and port of the peer; changes when it migrates."""
+        return self._connection.remote_address
+
+    @property
+    def local_address(self) -> tuple[str, int]:
+        """Host and port of this side."""
+        return self._connection.local_address
+
+    @property
+    def peer_certificates(self) -> list[bytes]:
+        """The peer's certificates (DER), its own first; empty when it showed none."""
+        return list(self._connection.quic.peer_cert_chain)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the session has ended."""
+        return self._error is not None
+
+    @property
+    def draining(self) -> bool:
+        """Whether the peer asked to bring the session to an end (WT_DRAIN_SESSION)."""
+        return self._drained.done()
+
+    def stats(self) -> SessionStats:
+        """Counters; after the end of the session those at its end."""
+        return self._stats or self._read_stats()
+
+    def export_keying_material(self, label: bytes, context: bytes, length: int) -> bytes:
+        """*length* bytes that only the two ends of this session know (RFC 8446 Section 7.5)."""
+        self._check()
+        return self._connection.wt.export_keying_material(self._session_id, label, context, length)
+
+    # Streams
+
+    async def open_bi(self, *, wait: bool = True) -> BiStream:
+        """Open a bidirectional stream.
+
+        Waits while the peer allows no more of them; with ``wait=False``, :class:`StreamLimitError` is
+        raised instead.  Raises :class:`SessionClosed` or :class:`ConnectionClosed` when that ended.
+        """
+        stream = await self._open(True, wait)
+        assert isinstance(stream, BiStream)
+        return stream
+
+    async def open_uni(self, *, wait: bool = True) -> SendStream:
+        """Open a unidirectional stream, as :meth:`open_bi`."""
+        return await self._open(False, wait)
+
+    async def accept_bi(self) -> BiStream:
+        """The next bidirectional stream that the peer opened; raises as :meth:`open_bi`."""
+        return await self.incoming_bi._get()
+
+    async def accept_uni(self) -> RecvStream:
+        """The next unidirectional stream that the peer opened; raises as :meth:`open_bi`."""
+        return await self.incoming_uni._get()
+
+    async def _open(self, bidirectional: bool, wait: bool) -> BiStream | SendStream:
+        self._check()
+        queue = self._openers[bidirectional]
+        stream = None if queue else self._try_open(bidirectional)
+        if stream is not None:
+            return stream
+        if not wait:
+            raise StreamLimitError(
+                "the peer allows no more streams now; finish some, or leave out wait=False"
+            )
+        waiter: asyncio.Future[BiStream | SendStream] = self._connection.loop.create_future()
+        queue.append(waiter)
+        self._connection.endpoint.stream_waiters.add(self._connection)
+        try:
+            return await waiter
+        except BaseException:
+            if waiter in queue:
+                queue.remove(waiter)
+            elif waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                _abandon(waiter.result())
+            raise
+
+    def _try_open(self, bidirectional: bool) -> BiStream | SendStream | None:
+        connection = self._connection
+        stream_id = connection.wt.open_stream(self._session_id, bidirectional)
+        if stream_id is None:
+            return None
+        connection.endpoint.wake()
+        tx = connection.senders[stream_id] = SendState(self, stream_id)
+        if not bidirectional:
+            return SendStream(tx)
+        rx = connection.receivers[stream_id] = RecvState(self, stream_id)
+        return BiStream(tx, rx)
+
+    def _retry_streams(self) -> bool:
+        """Open streams for those who wait; whether there are still some."""
+        for bidirectional, queue in self._openers.items():
+            while queue:
+                if not queue[0].done():
+                    stream = self._try_open(bidirectional)
+                    if stream is None:
+                        break
+                    queue[0].set_result(stream)
+                queue.popleft()
+        return any(self._openers.values())
+
+    def _stream_opened(self, stream_id: int, bidirectional: bool) -> None:
+        connection = self._connection
+        rx = connection.receivers[stream_id] = RecvState(self, stream_id)
+        if bidirectional:
+            tx = connection.senders[stream_id] = SendState(self, stream_id)
+            self.incoming_bi._put(BiStream(tx, rx))
+        else:
+            self.incoming_uni._put(RecvStream(rx))
+
+    # The end
+
+    async def close(self, code: int = 0, reason: str = "") -> None:
+        """End the session with *code* and *reason* (at most 1024 bytes of UTF-8), which the peer gets.
+
+        With code 0, streams that were finished are delivered first.  Waits until the peer has acknowledged
+        the close, at most ``close_timeout`` seconds; cancelled, it still closes.  Does nothing when the
+        session has ended.
+        """
+        check_code(code)
+        if len(reason.encode()) > _MAX_REASON:
+            raise ValueError(f"the reason of a close takes at most {_MAX_REASON} bytes of UTF-8")
+        if self._error is None:
+            try:
+                if code == 0:
+                    await self._flush_finished()
+            finally:
+                self._close_now(code, reason)
+        await self._connection.wait_acknowledged(self._session_id)
+
+    async def wait_closed(self) -> CloseInfo:
+        """Wait for the end of the session, whoever ends it; says how it ended, and never raises for it."""
+        return await asyncio.shield(self._closed)
+
+    async def drain(self) -> None:
+        """Ask the peer to bring the session to an end; it stays usable (WT_DRAIN_SESSION)."""
+        self._check()
+        self._connection.wt.drain(self._session_id)
+        self._connection.endpoint.wake()
+
+    async def wait_draining(self) -> None:
+        """Wait until the peer asks to bring the session to an end, or it ends."""
+        await asyncio.shield(self._drained)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        failed = kind is not None and issubclass(kind, Exception)
+        await self.close(FAILURE_CODE if failed else 0)
+
+    def _close_now(self, code: int, reason: str) -> None:
+        if self._error is None:
+            self._connection.wt.close(self._session_id, code, reason)
+            self._connection.endpoint.wake()
+            self._end(CloseInfo(code, reason, False), SessionClosed(code, reason, False))
+
+    async def _flush_finished(self) -> None:
+        """Wait for what was finished to be acknowledged: closing the session would abandon it."""
+        connection = self._connection
+        try:
+            async with asyncio.timeout(connection.close_timeout):
+                for tx in list(connection.senders.values()):
+                    while tx.session is self and not (tx.is_open or tx.is_done):
+                        await tx.changed()
+        except TimeoutError:
+            pass
+
+    def _check(self) -> None:
+        if self._error is not None:
+            raise copy.copy(self._error)
+
+    def _end(self, info: CloseInfo, error: Exception) -> None:
+        """The session has ended: everything that waits for it learns so."""
+        if self._error is not None:
+            return
+        self._stats = self._read_stats()
+        self._error = error
+        clean = info.error is None and (info.code == 0 or not info.remote)
+        connection = self._connection
+        for states in (connection.senders, connection.receivers):
+            for state in [state for state in states.values() if state.session is self]:
+                state.fail(error)
+        self.incoming_bi._close(error, clean, discard=True)
+        self.incoming_uni._close(error, clean, discard=True)
+        self.datagrams._close(error, clean)
+        for queue in self._openers.values():
+            for waiter in queue:
+                if not waiter.done():
+                    waiter.set_exception(copy.copy(error))
+            queue.clear()
+        if not self._drained.done():
+            self._drained.set_result(None)
+        self._closed.set_result(info)
+        connection.session_ended(self._session_id)
+
+    def _read_stats(self) -> SessionStats:
+        connection, datagrams = self._connection, self.datagrams
+        ids = {id_ for id_, state in connection.senders.items() if state.session is self}
+        ids.update(id_ for id_, state in connection.receivers.items() if state.session is self)
+        return SessionStats(
+            datagrams._sent,
+            datagrams._received,
+            datagrams._dropped,
+            len(ids),
+            connection.quic.stats(),
+        )
+
+
+def _abandon(stream: BiStream | SendStream) -> None:
+    """Nobody got *stream*: whoever asked for it was cancelled."""
+    stream.reset(0)
+    if isinstance(stream, BiStream):
+        stream.stop(0)

@@ -1,0 +1,43 @@
+"""Bidirectional streams (RFC 9000 Section 2): both sides in one object, and apart when unpacked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Any
+
+from cwt.aio.receiving import RecvState, RecvStream
+from cwt.aio.sending import SendState, SendStream
+
+__all__ = ["BiStream", "RecvStream", "SendStream"]
+
+
+class BiStream(SendStream, RecvStream):
+    """A bidirectional stream; ``send, recv = stream`` gives its halves.
+
+    As a context manager: FIN on a clean exit, and STOP_SENDING if not all was read; RESET_STREAM and
+    STOP_SENDING on an exception.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, tx: SendState, rx: RecvState) -> None:
+        self._session = tx.session
+        self._stream_id = tx.stream_id
+        self._tx = tx
+        self._rx = rx
+
+    def __iter__(self) -> Iterator[Any]:
+        yield SendStream(self._tx)
+        yield RecvStream(self._rx)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        try:
+            await self._leave_sending(kind is None)
+        finally:
+            self._rx.stop(0)
