@@ -12,6 +12,7 @@ from cwt.errors import TransportErrorCode
 
 if TYPE_CHECKING:
     import cwt.quic as quic
+    from cwt._core.endpoint import Endpoint as QuicEndpoint
 
 __all__ = ["Endpoint", "Handler"]
 
@@ -56,7 +57,7 @@ class Endpoint:
 
     def __init__(
         self,
-        endpoint: quic.Endpoint,
+        endpoint: QuicEndpoint,
         sock: quic.UdpSocket,
         pump: quic.Pump,
         *,

@@ -283,6 +283,8 @@ class Server:
 
     async def _close(self, code: int, reason: str) -> None:
         self._requests._close(SessionClosed(code, reason, False), clean=True, discard=True)
+        for endpoint in self._endpoints:
+            endpoint.quic.accepting = False
         for connection in list(self._connections):
             for request in list(connection.requests.values()):
                 request._reject(503)
