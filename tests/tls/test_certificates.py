@@ -72,6 +72,11 @@ def test_key_of_no_use() -> None:
         make_identity(leaf().chain, ed448.Ed448PrivateKey.generate())
 
 
+def test_chain_that_is_none() -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        make_identity([b"0"], leaf().private_key)
+
+
 def test_chain_that_is_empty_or_too_long() -> None:
     with pytest.raises(ConfigError, match="empty"):
         make_identity([], leaf().private_key)

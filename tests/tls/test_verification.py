@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import logging
+import sys
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -259,11 +261,59 @@ def test_this_systems_own_roots_load(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(list(verification._parse_bundle(b"".join(bundles)))) > 10
 
 
+def test_a_self_signed_certificate_from_openssl_req(system: None) -> None:
+    """Such a certificate says that it is an authority, which the strict policy dislikes first."""
+    san = x509.SubjectAlternativeName([x509.DNSName("a.example")])
+    made = hand_made(san, x509.BasicConstraints(ca=True, path_length=None))
+    assert "self-signed" in refused(made, verify=True).reason
+    check(made, verify=made.cert_pem)
+
+
 def test_directory_of_roots(monkeypatch: pytest.MonkeyPatch, ca: Path, system: None) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(ca.parent / "missing.pem"))
+    monkeypatch.delenv("SSL_CERT_FILE")
     monkeypatch.setenv("SSL_CERT_DIR", str(ca.parent))
-    monkeypatch.setattr(verification, "_FALLBACK_ROOTS", ())
+    (ca.parent / "folder").mkdir()
+    (ca.parent / "note.txt").write_text("no certificate")
     check(issue(authority(), ["a.example"], now=NOW), verify=True)
+
+
+def test_a_named_file_of_roots_that_is_missing(
+    monkeypatch: pytest.MonkeyPatch, ca: Path, system: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Other roots are not taken in its place."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(ca.parent / "missing.pem"))
+    assert "SSL_CERT_FILE" in refused(issue(None, ["a.example"], now=NOW), verify=True).reason
+    assert "missing.pem" in caplog.text
+
+
+def test_certifi_where_the_system_has_nothing(
+    monkeypatch: pytest.MonkeyPatch, ca: Path, system: None
+) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE")
+    monkeypatch.setattr(verification, "_system_files", lambda: iter(()))
+    monkeypatch.setitem(sys.modules, "certifi", SimpleNamespace(where=lambda: str(ca)))
+    check(issue(authority(), ["a.example"], now=NOW), verify=True)
+
+
+def test_bundles_may_have_entries_that_cannot_be_read() -> None:
+    bad = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
+    [found] = verification._parse_bundle(b"text\n" + bad + authority().cert_pem + bad)
+    assert found == authority().certificate
+
+
+def test_key_of_a_kind_that_is_not_accepted() -> None:
+    other = certificate_authority("ed", kind="ed25519", now=NOW)
+    alert = refused(issue(other, ["a.example"], now=NOW), verify=other.cert_pem)
+    assert alert.description == AlertDescription.UNSUPPORTED_CERTIFICATE
+    assert "callable as verify" in alert.reason
+
+
+def test_advice_to_a_server_names_its_setting() -> None:
+    context = server_context(client_ca=authority().cert_pem, now=lambda: NOW)
+    assert context.verifier is not None
+    with pytest.raises(Alert, match=r'client_ca="cert\.pem"') as info:
+        context.verifier.check(issue(None, ["user"], client=True, now=NOW).chain)
+    assert "server_certificate_hashes" not in info.value.reason
 
 
 def test_no_roots_at_all(monkeypatch: pytest.MonkeyPatch, system: None) -> None:

@@ -328,15 +328,6 @@ def _write_extensions(message: Any, codecs: _Codecs) -> bytes:
     return vector(2, data)
 
 
-def _extension_types(message: Any, codecs: _Codecs) -> set[int]:
-    types = {
-        int(extension_type)
-        for extension_type, codec in codecs.items()
-        if getattr(message, codec.name) not in (None, False)
-    }
-    return types.union(extension_type for extension_type, _ in message.other)
-
-
 # Messages.  ``parse`` takes the body, without type and length; ``pack`` gives the whole message.
 
 
@@ -388,7 +379,10 @@ class ClientHello:
     @property
     def extension_types(self) -> set[int]:
         """Every extension that is there."""
-        return _extension_types(self, _CLIENT_HELLO)
+        types = {
+            int(t) for t, codec in _CLIENT_HELLO.items() if getattr(self, codec.name) is not None
+        }
+        return types.union(extension_type for extension_type, _ in self.other)
 
 
 HELLO_RETRY_REQUEST_RANDOM = sha256(b"HelloRetryRequest").digest()
@@ -476,11 +470,6 @@ class EncryptedExtensions:
         return pack(
             HandshakeType.ENCRYPTED_EXTENSIONS, _write_extensions(self, _ENCRYPTED_EXTENSIONS)
         )
-
-    @property
-    def extension_types(self) -> set[int]:
-        """Every extension that is there."""
-        return _extension_types(self, _ENCRYPTED_EXTENSIONS)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -241,7 +241,7 @@ def _explain(
             _check_dates(certificate, now)
         if server_name is not None:
             _check_name(leaf, server_name)
-        return _explain_trust(leaf, error)
+        return _explain_trust(leaf, error, "client_ca" if server_name is None else "verify")
     except Alert as alert:
         return alert
     except Exception:
@@ -287,27 +287,30 @@ def _matches(pattern: str, name: str) -> bool:
     return pattern == name
 
 
-def _explain_trust(leaf: x509.Certificate, error: str) -> Alert:
+def _explain_trust(leaf: x509.Certificate, error: str, setting: str) -> Alert:
     from cryptography.hazmat.primitives import hashes
 
-    if leaf.issuer == leaf.subject:
-        digest = leaf.fingerprint(hashes.SHA256()).hex()
-        return _refuse(
-            AlertDescription.UNKNOWN_CA,
-            'the certificate is self-signed and not trusted; give its file as verify="cert.pem", '
-            f"or pin it with server_certificate_hashes=[bytes.fromhex({digest!r})]",
-        )
-    if "Forbidden public key algorithm" in error or "Forbidden signature algorithm" in error:
+    if "Forbidden" in error:
         return _refuse(
             AlertDescription.UNSUPPORTED_CERTIFICATE,
             "the certificate, or one above it, has a key or signature of a kind that is not "
             f"accepted ({error}); use ECDSA P-256 or RSA, or a callable as verify",
         )
+    if leaf.issuer == leaf.subject and "validator failed" not in error:
+        pin = f"bytes.fromhex({leaf.fingerprint(hashes.SHA256()).hex()!r})"
+        advice = (
+            f", or pin it with server_certificate_hashes=[{pin}]" if setting == "verify" else ""
+        )
+        return _refuse(
+            AlertDescription.UNKNOWN_CA,
+            "the certificate is self-signed and not trusted; give its file as "
+            f'{setting}="cert.pem"{advice} ({error})',
+        )
     if "candidates exhausted" in error:
         return _refuse(
             AlertDescription.UNKNOWN_CA,
             f"the certificate was issued by {leaf.issuer.rfc4514_string()!r}, which leads to no "
-            'trusted root; give the root\'s file as verify="ca.pem", or let the server send its '
+            f'trusted root; give the root\'s file as {setting}="ca.pem", or let the peer send its '
             f"intermediate certificates ({error})",
         )
     return _refuse(AlertDescription.BAD_CERTIFICATE, f"the certificate was refused: {error}")
@@ -320,7 +323,7 @@ def _load_roots(source: PemSource, setting: str) -> Store:
     """The authorities in the PEM file *source*."""
     from cryptography.x509.verification import Store
 
-    certificates = list(_parse_bundle(read_pem(source, setting)))
+    certificates = _parse_bundle(read_pem(source, setting))
     if not certificates:
         raise ConfigError(
             f"{setting} has no certificate in PEM form; "
@@ -329,17 +332,20 @@ def _load_roots(source: PemSource, setting: str) -> Store:
     return Store(certificates)
 
 
-def _parse_bundle(pem: bytes) -> Iterator[x509.Certificate]:
+def _parse_bundle(pem: bytes) -> list[x509.Certificate]:
     """The certificates of a bundle, without those that cannot be read."""
     from cryptography import x509
 
+    certificates = []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # some public roots have serial numbers of old
         for block in pem.split(b"-----BEGIN CERTIFICATE-----")[1:]:
             try:
-                yield x509.load_pem_x509_certificate(b"-----BEGIN CERTIFICATE-----" + block)
+                certificate = x509.load_pem_x509_certificate(b"-----BEGIN CERTIFICATE-----" + block)
             except (ValueError, x509.InvalidVersion):
                 continue
+            certificates.append(certificate)
+    return certificates
 
 
 @cache
@@ -358,26 +364,42 @@ def _system_roots() -> Store:
 
 
 def _system_bundles() -> Iterator[bytes]:
-    import ssl  # only for where the roots are
-
     if sys.platform == "win32":
+        import ssl
+
         authorities = ssl.create_default_context().get_ca_certs(True)
         yield "".join(map(ssl.DER_cert_to_PEM_cert, authorities)).encode("ascii")
         return
-    paths = ssl.get_default_verify_paths()
-    for name in (paths.cafile, *_FALLBACK_ROOTS):
-        if name is not None and os.path.isfile(name):
-            yield Path(name).read_bytes()
-            break
-    else:
-        if paths.capath is not None:
-            yield from (f.read_bytes() for f in sorted(Path(paths.capath).iterdir()) if f.is_file())
-            return
+    found = False
+    for path in _system_files():
         try:
-            import certifi
-        except ImportError:
-            return
-        yield Path(certifi.where()).read_bytes()
+            yield path.read_bytes()
+        except OSError as error:
+            _log.warning("%s with certificate authorities cannot be read: %s", path, error)
+        else:
+            found = True
+    if found or not {"SSL_CERT_FILE", "SSL_CERT_DIR"}.isdisjoint(os.environ):
         return
-    if paths.openssl_capath_env in os.environ and paths.capath is not None:
-        yield from (f.read_bytes() for f in sorted(Path(paths.capath).iterdir()) if f.is_file())
+    try:
+        import certifi
+    except ImportError:
+        return
+    yield Path(certifi.where()).read_bytes()
+
+
+def _system_files() -> Iterator[Path]:
+    """Where OpenSSL would look, or else where systems have their bundle."""
+    import ssl  # only for its paths
+
+    file, directory = os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")
+    if file is None and directory is None:
+        defaults = ssl.get_default_verify_paths()
+        for name in (defaults.openssl_cafile, *_FALLBACK_ROOTS):
+            if os.path.isfile(name):
+                yield Path(name)
+                return
+        directory = defaults.openssl_capath
+    if file is not None:
+        yield Path(file)
+    if directory is not None and os.path.isdir(directory):
+        yield from (path for path in sorted(Path(directory).iterdir()) if path.is_file())
