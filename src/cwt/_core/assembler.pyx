@@ -179,7 +179,8 @@ cdef class Assembler:
         # Frames, in the order of their urgency; whether there are any.
         cdef const uint8_t* start = draft.builder.w.pos
         cdef AckTracker acks = self.acks(space)
-        if acks.has_anything() or acks.is_due(now):
+        # The ACK before may be lost: in the handshake, and in a probe, what arrived is said again.
+        if space != 2 or self.recovery.probes[2] > 0 or acks.has_anything() or acks.is_due(now):
             acks.write(&draft.builder, now)
         if allow_data:
             self.handshake.write(space, &draft.builder)
