@@ -1,0 +1,1 @@
+"""Whole-stack stories in virtual time."""
