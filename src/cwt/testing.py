@@ -252,8 +252,8 @@ class Pair:
         server: End,
         *,
         clock: VirtualClock | None = None,
-        uplink: Node | None = None,
-        downlink: Node | None = None,
+        uplink: Link | None = None,
+        downlink: Link | None = None,
     ) -> None:
         self.client = client
         self.server = server

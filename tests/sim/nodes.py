@@ -9,17 +9,22 @@ from cwt.testing import Datagram, Node
 
 
 class BurstDrop(Node):
-    """Loss in bursts of up to *longest*, each beginning with *probability* (a simple Gilbert model)."""
+    """Loss in bursts of up to *longest* datagrams and *seconds*, each beginning with *probability*."""
 
-    def __init__(self, probability: float, longest: int = 5) -> None:
+    def __init__(self, probability: float, longest: int = 5, seconds: float = 0.2) -> None:
         super().__init__()
         self.probability = probability
         self.longest = longest
+        self.seconds = seconds
         self.left = 0
+        self.ends = 0.0
 
     def send(self, datagram: Datagram, now: float) -> None:
+        if now > self.ends:
+            self.left = 0
         if not self.left and self.rng.random() < self.probability:
             self.left = self.rng.randint(1, self.longest)
+            self.ends = now + self.seconds
         if self.left:
             self.left -= 1
         else:
