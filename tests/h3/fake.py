@@ -89,10 +89,12 @@ class FakeQuic:
         half = self._sending(stream_id)
         if half.stopped is not None:
             raise StreamStopped(half.stopped)
-        if half.fin or half.reset is not None:
-            if not data:
-                return 0
-            raise AssertionError(f"write after the end of stream {stream_id}")
+        if half.reset is not None:
+            raise ValueError(f"stream {stream_id} was reset")
+        if half.fin:
+            if data or not fin:
+                raise ValueError(f"stream {stream_id} was finished")
+            return 0
         data = bytes(data)
         taken = min(len(data), self.max_write, self.stream_capacity(stream_id))
         half.data += data[:taken]

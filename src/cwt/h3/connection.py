@@ -229,14 +229,15 @@ class Connection:
         try:
             if not self._outbox.flush(stream_id):
                 return
-            if request is None or not request.sent_all:
+            if self.is_critical(stream_id) or (request is not None and not request.sent_all):
                 self.quic.stream_send(stream_id, b"")  # says whether the peer stopped it
         except StreamStopped as stopped:
             if self.is_critical(stream_id):
                 self._critical.on_stopped()
-            elif request is not None and not request.sent_all:
+            elif request is not None:
+                if not request.sent_all:
+                    self._events.append(StreamWritable(stream_id))
                 self._on_stopped(request, stopped)
-                self._events.append(StreamWritable(stream_id))
             return
         if request is None:
             return

@@ -74,7 +74,7 @@ class Connection:
         self._streams: dict[int, Stream] = {}
         self._opening: dict[int, VarintReader] = {}
         self._early = EarlyArrivals(config.max_early_streams, config.max_early_datagrams)
-        self._waiting: list[h3_events.RequestReceived] = []
+        self._waiting: dict[int, h3_events.RequestReceived] = {}
         self._closed: OrderedDict[int, None] = OrderedDict()
         self._closing: set[int] = set()
         self._outbox = Outbox(h3.quic)
@@ -198,6 +198,10 @@ class Connection:
                         self._on_connect_stream(session, event)
                     elif event.stream_id in self._closing:
                         self._on_closing(event)
+                    elif event.stream_id in self._waiting:
+                        if isinstance(event, h3_events.RequestReset):
+                            del self._waiting[event.stream_id]
+                            self.h3.reset(event.stream_id)
                     else:
                         self._events.append(event)
 
@@ -329,8 +333,8 @@ class Connection:
             return
         self.dialect = dialects.choose(event.settings, from_server=self._is_client)
         self._events.append(Ready(self.dialect.name if self.dialect else None))
-        waiting, self._waiting = self._waiting, []
-        for request in waiting:
+        waiting, self._waiting = self._waiting, {}
+        for request in waiting.values():
             self._on_request(request)
 
     def _on_request(self, event: h3_events.RequestReceived) -> None:
@@ -340,7 +344,7 @@ class Connection:
         elif self.h3.peer_settings is not None:
             self._on_session_request(event, token)
         elif len(self._waiting) < _MAX_WAITING:
-            self._waiting.append(event)
+            self._waiting[event.stream_id] = event
         else:
             self.h3.reset(event.stream_id, H3ErrorCode.REQUEST_REJECTED)
 

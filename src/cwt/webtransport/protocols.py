@@ -26,7 +26,7 @@ _SEPARATOR = re.compile(r"[ \t]*,[ \t]*")
 
 def parse_protocols(value: str) -> list[str]:
     """The strings of a list; an empty list when the field is anything else: it is ignored then."""
-    value = value.strip(" ")
+    value = value.lstrip(" ").rstrip(" \t")
     protocols: list[str] = []
     offset = 0
     while offset < len(value):
