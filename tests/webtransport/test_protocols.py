@@ -91,7 +91,9 @@ def test_random_values_as_the_oracle_reads_them(value: str) -> None:
     assert parse_protocol(value) == oracle_item(value)
 
 
-@given(st.lists(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20), max_size=5))
+@given(
+    st.lists(st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20), max_size=5)
+)
 def test_what_we_write_is_read_back(protocols: list[str]) -> None:
     value = serialize_protocols(protocols)
     assert parse_protocols(value) == protocols == oracle_list(value)

@@ -157,13 +157,15 @@ class Connection:
             self._take_http3_events()
 
     def _on_writable(self, stream_id: int) -> None:
-        if stream_id in self._streams:
+        stream = self._streams.get(stream_id)
+        if stream is not None:
             try:
                 if not self._outbox.flush(stream_id):
                     return
             except StreamStopped:
                 pass  # the application learns it from its next stream_send
             self._events.append(StreamWritable(stream_id))
+            self._forget_when_done(stream)
         elif self.h3.knows(stream_id) or self.h3.is_critical(stream_id):
             self.h3.stream_writable(stream_id)
             self._take_http3_events()
@@ -647,7 +649,7 @@ class Connection:
         if stream.reading:
             self.quic.stream_shutdown(stream.stream_id, READ, code)
             self._reading_done(stream)
-        if stream.sending:
+        if stream.sending or self._outbox.is_pending(stream.stream_id):
             self._outbox.discard(stream.stream_id)
             self.quic.stream_shutdown(stream.stream_id, WRITE, code)
             self._sending_done(stream)
