@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import logging
 import sys
 import time
 
@@ -59,6 +60,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float)
     parser.add_argument("--uvloop", action="store_true")
     options = parser.parse_args()
+    logging.disable(logging.WARNING)  # that certificates are not verified
     if options.role == "server":
         work = server(options.stack, options.certfile, options.keyfile)
     else:
