@@ -12,6 +12,7 @@ cdef enum:
     MIN_RESET_SIZE = 21
 
 cpdef enum PacketType:
+    """What a packet is, in the order of the long header types of version 1 (RFC 9000 Section 17.2)."""
     INITIAL = 0
     ZERO_RTT = 1
     HANDSHAKE = 2
