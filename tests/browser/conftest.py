@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
 
 import pytest
 
+import cwt
+from cwt import devcert
 from tests.browser import harness
 
 
@@ -15,3 +19,41 @@ def browser(request: pytest.FixtureRequest) -> Iterator[harness.Browser]:
         pytest.skip(f"{request.param} is not installed (apt-get install chromium firefox-esr)")
     with harness.launch(request.param) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    made = devcert.create()
+    directory = tmp_path_factory.mktemp("certificate")
+    certfile, keyfile = directory / "cert.pem", directory / "key.pem"
+    certfile.write_bytes(made.certificate)
+    keyfile.write_bytes(made.private_key)
+    return Certificate(certfile, keyfile, made.sha256.hex())
+
+
+class Certificate:
+    def __init__(self, certfile: Path, keyfile: Path, sha256: str) -> None:
+        self.certfile = certfile
+        self.keyfile = keyfile
+        self.sha256 = sha256
+
+
+Serve = Callable[..., AbstractAsyncContextManager[str]]
+
+
+@pytest.fixture
+def serve(certificate: Certificate) -> Serve:
+    """Starts a server with a handler, gives its URL."""
+
+    @asynccontextmanager
+    async def run(handler: object) -> AsyncIterator[str]:
+        async with cwt.serve(
+            handler,
+            "127.0.0.1",
+            0,
+            certfile=certificate.certfile,
+            keyfile=certificate.keyfile,
+        ) as server:
+            yield f"https://127.0.0.1:{server.local_addresses[0][1]}/"
+
+    return run
