@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import cwt
-from cwt import devcert
+from cwt.tls.development import development_certificate
 from tests.browser import harness
 
 
@@ -23,12 +23,8 @@ def browser(request: pytest.FixtureRequest) -> Iterator[harness.Browser]:
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    made = devcert.create()
-    directory = tmp_path_factory.mktemp("certificate")
-    certfile, keyfile = directory / "cert.pem", directory / "key.pem"
-    certfile.write_bytes(made.certificate)
-    keyfile.write_bytes(made.private_key)
-    return Certificate(certfile, keyfile, made.sha256.hex())
+    made = development_certificate()
+    return Certificate(*made.write(tmp_path_factory.mktemp("certificate")), made.sha256.hex())
 
 
 class Certificate:
@@ -54,6 +50,6 @@ def serve(certificate: Certificate) -> Serve:
             certfile=certificate.certfile,
             keyfile=certificate.keyfile,
         ) as server:
-            yield f"https://127.0.0.1:{server.local_addresses[0][1]}/"
+            yield f"https://127.0.0.1:{server.port}/"
 
     return run

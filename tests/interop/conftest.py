@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import pytest
 
-from cwt import devcert
+from cwt.tls.development import development_certificate
 
 
 class Certificate(NamedTuple):
@@ -18,9 +18,5 @@ class Certificate(NamedTuple):
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
-    made = devcert.create()
-    directory = tmp_path_factory.mktemp("certificate")
-    certificate = Certificate(directory / "cert.pem", directory / "key.pem", made.sha256)
-    certificate.certfile.write_bytes(made.certificate)
-    certificate.keyfile.write_bytes(made.private_key)
-    return certificate
+    made = development_certificate()
+    return Certificate(*made.write(tmp_path_factory.mktemp("certificate")), made.sha256)

@@ -33,7 +33,7 @@ async def connected(
             keyfile=certificate.keyfile,
             **kwargs,
         ) as server,
-        aioquic_peer.connect("127.0.0.1", server.local_addresses[0][1]) as peer,
+        aioquic_peer.connect("127.0.0.1", server.port) as peer,
         asyncio.timeout(60),
     ):
         yield await peer.connect_session("127.0.0.1", "/")
@@ -195,7 +195,7 @@ async def test_unknown_path_is_rejected(certificate: Certificate) -> None:
         certfile=certificate.certfile,
         keyfile=certificate.keyfile,
     ) as server:
-        port = server.local_addresses[0][1]
+        port = server.port
         async with aioquic_peer.connect("127.0.0.1", port) as peer, asyncio.timeout(60):
             with pytest.raises(ConnectionRefusedError) as caught:
                 await peer.connect_session("127.0.0.1", "/elsewhere")
@@ -211,7 +211,7 @@ async def test_plain_request_gets_an_answer(certificate: Certificate) -> None:
         certfile=certificate.certfile,
         keyfile=certificate.keyfile,
     ) as server:
-        port = server.local_addresses[0][1]
+        port = server.port
         async with aioquic_peer.connect("127.0.0.1", port) as peer, asyncio.timeout(60):
             status, _ = await peer.get("127.0.0.1", "/")
             assert 400 <= status < 500
