@@ -185,19 +185,17 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def launch(name: str) -> Iterator[Browser]:
-    """Starts a browser with a fresh profile and the page of scripts loaded."""
+def opened(name: str, url: str) -> Iterator[Path]:
+    """Runs a browser with a fresh profile on the page at ``url``; gives the file of its output."""
     program = executable(name)
     if program is None:
         raise FileNotFoundError(f"{name} is not installed")
-    repl = _Repl()
-    threading.Thread(target=repl.serve_forever, daemon=True).start()
     profile = tempfile.mkdtemp(prefix=f"cwt-{name}-")
     log = Path(profile, "log.txt")
     try:
         with log.open("wb") as output:
             process = subprocess.Popen(
-                _command(name, program, profile, repl.url),
+                _command(name, program, profile, url),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -206,12 +204,23 @@ def launch(name: str) -> Iterator[Browser]:
                 env={**os.environ, "HOME": profile, "MOZ_CRASHREPORTER_DISABLE": "1"},
             )
         try:
-            if not repl.polled.wait(START_SECONDS):
-                raise TimeoutError(f"{name} did not load the page:\n{log.read_text()[-4000:]}")
-            yield Browser(name, repl)
+            yield log
         finally:
             _stop(process)
     finally:
+        shutil.rmtree(profile, ignore_errors=True)
+
+
+@contextmanager
+def launch(name: str) -> Iterator[Browser]:
+    """Starts a browser with the page of scripts loaded."""
+    repl = _Repl()
+    threading.Thread(target=repl.serve_forever, daemon=True).start()
+    try:
+        with opened(name, repl.url) as log:
+            if not repl.polled.wait(START_SECONDS):
+                raise TimeoutError(f"{name} did not load the page:\n{log.read_text()[-4000:]}")
+            yield Browser(name, repl)
+    finally:
         repl.shutdown()
         repl.server_close()
-        shutil.rmtree(profile, ignore_errors=True)
