@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import re
 
@@ -147,9 +148,9 @@ def test_measurement_before_anything_was_measured() -> None:
 def test_table_while_running() -> None:
     running = Measurement("down", "bytes", count=1000, seconds=0.5)
     waiting = Measurement("echoes", "echoes")
-    console = Console(width=150, record=True, quiet=True)
-    with console.capture():
+    console = Console(width=150, file=io.StringIO())
+    with console.capture() as capture:
         console.print(table("https://x/", [running, waiting], 5.0))
-    text = console.export_text()
+    text = capture.get()
     assert "16 kbit/s" in text
     assert "echoes" in text

@@ -59,7 +59,7 @@ class PageServer:
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             async with asyncio.timeout(PATIENCE):
-                status, body, kind = await self._respond(reader)
+                method, status, body, kind = await self._respond(reader)
                 head = (
                     f"HTTP/1.1 {status} {_REASONS[status]}\r\n"
                     f"date: {formatdate(usegmt=True)}\r\n"
@@ -71,7 +71,7 @@ class PageServer:
                     "referrer-policy: no-referrer\r\n"
                     "connection: close\r\n\r\n"
                 )
-                writer.write(head.encode("latin-1") + body)
+                writer.write(head.encode("latin-1") + (b"" if method == b"HEAD" else body))
                 await writer.drain()
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
             pass  # the browser went away
@@ -80,23 +80,23 @@ class PageServer:
             with suppress(OSError):
                 await writer.wait_closed()
 
-    async def _respond(self, reader: asyncio.StreamReader) -> tuple[int, bytes, str]:
+    async def _respond(self, reader: asyncio.StreamReader) -> tuple[bytes, int, bytes, str]:
+        """Method, status, body, content type."""
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except asyncio.LimitOverrunError:
-            return _error(431)
+            return b"", *_error(431)
         parts = head.split(b"\r\n", 1)[0].split(b" ")
         if len(parts) != 3 or not parts[2].startswith(b"HTTP/1."):
-            return _error(400)
-        if parts[0] not in (b"GET", b"HEAD"):
-            return _error(405)
-        path = parts[1].decode("latin-1").partition("?")[0]
+            return b"", *_error(400)
+        method, path = parts[0], parts[1].decode("latin-1").partition("?")[0]
+        if method not in (b"GET", b"HEAD"):
+            return method, *_error(405)
         if path == "/status.json":
-            return 200, json.dumps(self._status()).encode(), "application/json"
+            return method, 200, json.dumps(self._status()).encode(), "application/json"
         if path not in self._bodies:
-            return _error(404)
-        body, kind = self._bodies[path]
-        return 200, body, kind
+            return method, *_error(404)
+        return method, 200, *self._bodies[path]
 
 
 def _error(status: int) -> tuple[int, bytes, str]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import cwt
 
@@ -61,13 +61,13 @@ async def _echo_datagrams(session: cwt.Session) -> None:
             session.datagrams.send(data)
 
 
-async def _serve_bi(session: cwt.Session, serve: Callable[[cwt.BiStream], object]) -> None:
+async def _serve_bi(session: cwt.Session, serve: Callable[[cwt.BiStream], Awaitable[None]]) -> None:
     """Run ``serve`` for each bidirectional stream, a bounded number of them at once."""
     room = asyncio.Semaphore(MAX_STREAMS)
 
     async def one(stream: cwt.BiStream) -> None:
         try:
-            await serve(stream)  # type: ignore[misc]
+            await serve(stream)
         except (cwt.StreamReset, cwt.StreamStopped, cwt.SessionClosed, cwt.ConnectionClosed):
             pass  # whoever is there no more needs no answer
         finally:
