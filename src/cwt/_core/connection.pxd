@@ -7,11 +7,11 @@ from cwt._core.cid cimport LocalIds, RemoteIds
 from cwt._core.closing cimport Closing
 from cwt._core.handshake cimport Handshake
 from cwt._core.idle cimport IdleTimer
+from cwt._core.intake cimport Intake, PacketHandler
 from cwt._core.keyring cimport Keyring, Opened
 from cwt._core.path cimport Paths
 from cwt._core.recovery.acks cimport AckTracker
 from cwt._core.recovery.loss cimport LossRecovery
-from cwt._core.recovery.sent cimport RecordHandler
 from cwt._core.stream.datagram cimport Datagrams
 from cwt._core.stream.streams cimport Streams
 from cwt._core.wire.cursor cimport Reader
@@ -32,15 +32,12 @@ cdef class Host:
     cdef tuple new_connection_id(self)
 
 
-cdef class Connection(RecordHandler):
+cdef class Connection(PacketHandler):
     cdef Host host
     cdef object config
     cdef object random                       # callable: so many random bytes
     cdef readonly bint is_client
     cdef readonly uint32_t version
-    cdef bytes original_destination          # the client's first Destination Connection ID
-    cdef bytes retry_source                  # Source Connection ID of the Retry packet, or None
-    cdef bytes peer_source                   # Source Connection ID of the peer's first packet
     cdef Handshake handshake
     cdef Keyring keys
     cdef LossRecovery recovery
@@ -50,6 +47,7 @@ cdef class Connection(RecordHandler):
     cdef readonly LocalIds local_ids
     cdef readonly RemoteIds remote_ids
     cdef Paths paths
+    cdef Intake intake
     cdef Assembler assembler
     cdef Closing closing
     cdef IdleTimer idle
@@ -60,14 +58,13 @@ cdef class Connection(RecordHandler):
     cdef bint processing                     # a datagram is being read
     cdef bint news                           # something for the application
     cdef readonly bint is_established
-    cdef list undecryptable                  # (bytes, remote, local, ecn) until keys come
-    cdef uint64_t packets_received, bytes_received
+    cdef uint64_t packets_received
     cdef public object user_data
     cdef bint send_listed, news_listed       # in the lists of the host
     cdef size_t timer_index                  # in the host's heap, plus one
     cdef list routes                         # connection IDs the host routes here
-    cdef const uint8_t* packet_destination   # Destination Connection ID of the 1-RTT packet being read
 
+    cdef int _join_intake(self) except -1
     cdef Assembler _make_assembler(self)
     cdef AckTracker acks(self, int space)
     cdef void _tick(self, int64_t now) noexcept
@@ -77,28 +74,6 @@ cdef class Connection(RecordHandler):
         self, uint8_t* data, size_t length, size_t segment_size, object remote, object local,
         int ecn, int64_t now
     ) except -1
-    cdef int _receive_segments(
-        self, uint8_t* data, size_t length, size_t segment_size, object remote, object local,
-        int ecn, int64_t now
-    ) except -1
-    cdef int _receive_datagram(
-        self, uint8_t* data, size_t length, object remote, object local, int ecn, int64_t now
-    ) except -1
-    cdef int _receive_short(
-        self, uint8_t* data, size_t length, const uint8_t* mask, object remote, object local,
-        int ecn, int64_t now
-    ) except -1
-    cdef int _receive_long(
-        self, uint8_t* data, Header* header, object remote, object local, int ecn, int64_t now
-    ) except -1
-    cdef int _keep(self, uint8_t* data, size_t length, object remote, object local, int ecn) except -1
-    cdef int _replay(self, int64_t now) except -1
-    cdef bint _check_reset(self, const uint8_t* data, size_t length) except -1
-    cdef int _on_packet(
-        self, int space, Opened* opened, object remote, object local, int ecn, int64_t now
-    ) except -1
-    cdef int _on_retry(self, uint8_t* data, size_t length, Header* header) except -1
-    cdef int _on_version_negotiation(self, Header* header) except -1
     cdef int _process_payload(self, int space, Opened* opened, int64_t now, bint* eliciting, bint* probing) except -1
     cdef int64_t _ack_delay(self, uint64_t encoded) noexcept
     cdef _process_closed(self, Opened* opened)

@@ -11,6 +11,7 @@ from cwt._core.closing cimport CLOSED, CLOSING, Closing, DRAINING, OPEN
 from cwt._core.crypto.aead cimport Packet, SAMPLE_LENGTH, TAG_LENGTH
 from cwt._core.handshake cimport Handshake
 from cwt._core.idle cimport IdleTimer
+from cwt._core.intake cimport Intake, PacketHandler, SHORT_CID_LENGTH
 from cwt._core.keyring cimport Keyring, MAX_BATCH, Opened
 from cwt._core.path cimport Paths
 from cwt._core.recovery.acks cimport AckTracker
@@ -51,8 +52,6 @@ from cwt.errors import (
 )
 
 cdef enum:
-    MAX_UNDECRYPTABLE = 10
-    SHORT_CID_LENGTH = 8     # of every connection ID we issue
     MAX_BATCH_BYTES = 65507
     ANY = 7                  # of the packet number spaces 1 Initial, 2 Handshake, 4 application
 
@@ -98,7 +97,7 @@ cdef class Host:
 
 
 @cython.final
-cdef class Connection(RecordHandler):
+cdef class Connection(PacketHandler):
     """A QUIC connection without sockets or clocks.
 
     In, from the network: ``recv``.  In, from the clock: ``on_timeout``.  In, from the application: the
@@ -121,9 +120,7 @@ cdef class Connection(RecordHandler):
         self.host = host
         self.random = random
         self.version = version
-        self.original_destination = original_destination or destination_cid
-        self.retry_source = retry_source
-        self.undecryptable = []
+        original_destination = original_destination or destination_cid
         self.routes = []
         self.keys = Keyring()
         self.streams = Streams(is_client, config)
@@ -148,10 +145,25 @@ cdef class Connection(RecordHandler):
             reset_token = random(16)
         self.local_ids.issue(source_cid, reset_token)
         self.remote_ids.start(destination_cid)
-        self.keys.set_initial(version, self.original_destination if is_client else (retry_source or self.original_destination), is_client)
+        self.keys.set_initial(version, retry_source or original_destination, is_client)
+        self.intake = Intake(is_client, version, original_destination, retry_source)
         self.handshake = Handshake(make_tls(self._own_params(source_cid, reset_token)), is_client)
+        self._join_intake()
         self.assembler = self._make_assembler()
         self._install(self.handshake.start())
+
+    cdef int _join_intake(self) except -1:
+        cdef Intake intake = self.intake
+        intake.handshake = self.handshake
+        intake.keys = self.keys
+        intake.recovery = self.recovery
+        intake.acks_initial = self.acks_initial
+        intake.acks_handshake = self.acks_handshake
+        intake.acks_application = self.acks_application
+        intake.local_ids = self.local_ids
+        intake.remote_ids = self.remote_ids
+        intake.paths = self.paths
+        return 0
 
     cdef Assembler _make_assembler(self):
         cdef Assembler assembler = Assembler(
@@ -191,9 +203,9 @@ cdef class Connection(RecordHandler):
             disable_active_migration=config.disable_active_migration,
         )
         if not self.is_client:
-            params.original_destination_connection_id = self.original_destination
+            params.original_destination_connection_id = self.intake.original_destination
             params.stateless_reset_token = reset_token
-            params.retry_source_connection_id = self.retry_source
+            params.retry_source_connection_id = self.intake.retry_source
         if config.grease:
             noise = self.random(4)
             params.unknown[31 * (noise[0] << 8 | noise[1]) + 27] = noise[: noise[2] % 5]
@@ -308,7 +320,7 @@ cdef class Connection(RecordHandler):
         return Stats(
             self.assembler.packets_sent, self.packets_received, self.recovery.packets_lost,
             self.assembler.bytes_sent,
-            self.bytes_received, self.recovery.bytes_lost, self.recovery.bytes_acked,
+            self.intake.bytes_received, self.recovery.bytes_lost, self.recovery.bytes_acked,
             rtt.smoothed / 1e9, rtt.variation / 1e9, rtt.minimum / 1e9, rtt.latest / 1e9,
             self.recovery.congestion.window, self.recovery.bytes_in_flight, self.recovery.pto_count,
             self.datagrams.dropped_incoming, self.datagrams.dropped_outgoing, self.datagrams.lost,
@@ -374,7 +386,7 @@ cdef class Connection(RecordHandler):
             return 0
         self.processing = True
         try:
-            self._receive_segments(data, length, segment_size, remote, local, ecn, now)
+            self.intake.receive(self, data, length, segment_size, remote, local, ecn, now)
         except TransportError as error:
             self._fail(error)
         except Exception as error:
@@ -388,167 +400,7 @@ cdef class Connection(RecordHandler):
         self._tell()
         return 0
 
-    cdef int _receive_segments(
-        self, uint8_t* data, size_t length, size_t segment_size, object remote, object local,
-        int ecn, int64_t now
-    ) except -1:
-        # Runs of short-header packets share one computation of their header masks.
-        cdef uint8_t samples[MAX_BATCH * SAMPLE_LENGTH]
-        cdef uint8_t masks[MAX_BATCH * SAMPLE_LENGTH]
-        cdef size_t size, offset = 0, run, end, i
-        while offset < length:
-            run = 0
-            end = offset
-            while end < length and run < MAX_BATCH and not data[end] & 0x80 and self.keys.can_read(2):
-                size = min(segment_size, length - end)
-                if size < 1 + SHORT_CID_LENGTH + 4 + SAMPLE_LENGTH:
-                    break
-                memcpy(
-                    &samples[run * SAMPLE_LENGTH], data + end + 1 + SHORT_CID_LENGTH + 4,
-                    SAMPLE_LENGTH,
-                )
-                run += 1
-                end += size
-            if run == 0:
-                size = min(segment_size, length - offset)
-                self._receive_datagram(data + offset, size, remote, local, ecn, now)
-                offset += size
-                continue
-            self.keys.mask(2, samples, masks, run)
-            for i in range(run):
-                size = min(segment_size, length - offset)
-                self.bytes_received += size
-                self.paths.current.received += size
-                self._receive_short(
-                    data + offset, size, &masks[i * SAMPLE_LENGTH], remote, local, ecn, now
-                )
-                offset += size
-        return 0
-
-    cdef int _receive_datagram(
-        self, uint8_t* data, size_t length, object remote, object local, int ecn, int64_t now
-    ) except -1:
-        # One datagram of one or more coalesced packets (Section 12.2).
-        cdef Header header
-        cdef uint8_t mask[SAMPLE_LENGTH]
-        cdef size_t whole = length
-        self.bytes_received += length
-        self.paths.current.received += length
-        while length:
-            if not parse_header(data, length, SHORT_CID_LENGTH, &header):
-                return 0
-            if header.type == ONE_RTT:
-                if not self.keys.can_read(2):
-                    return self._keep(data, length, remote, local, ecn)
-                if length < header.number_offset + 4 + SAMPLE_LENGTH:
-                    return 0
-                self.keys.mask(2, data + header.number_offset + 4, mask, 1)
-                return self._receive_short(data, length, mask, remote, local, ecn, now)
-            if header.type == VERSION_NEGOTIATION:
-                return self._on_version_negotiation(&header)
-            if header.version != self.version:
-                return 0
-            if header.type == RETRY:
-                return self._on_retry(data, length, &header)
-            if header.type == INITIAL and not self.is_client and whole < MIN_INITIAL_SIZE:
-                return 0                     # Section 14.1
-            self._receive_long(data, &header, remote, local, ecn, now)
-            data += header.end
-            length -= header.end
-        return 0
-
-    cdef int _receive_short(
-        self, uint8_t* data, size_t length, const uint8_t* mask, object remote, object local,
-        int ecn, int64_t now
-    ) except -1:
-        cdef Opened opened
-        cdef int result
-        if not data[0] & 0x40:
-            return 0
-        if not self.is_client and not self.handshake.complete:
-            # RFC 9001 Section 5.7: not before the client's Finished.
-            return self._keep(data, length, remote, local, ecn)
-        result = self.keys.open(
-            2, data, length, 1 + SHORT_CID_LENGTH, mask, self.acks_application.largest + 1, &opened
-        )
-        if result == 0:
-            self._check_reset(data, length)
-            return 0
-        if result == 2:
-            if not self.handshake.complete or (
-                self.keys.key_updates and self.keys.write_phase_start == self.recovery.application.next
-            ):
-                raise TransportError(TransportErrorCode.KEY_UPDATE_ERROR, "a key update came too early")
-            self.keys._rotate(opened.number, self.recovery.application.next)
-        self.packet_destination = data + 1
-        return self._on_packet(2, &opened, remote, local, ecn, now)
-
-    cdef int _receive_long(
-        self, uint8_t* data, Header* header, object remote, object local, int ecn, int64_t now
-    ) except -1:
-        cdef Opened opened
-        cdef uint8_t mask[SAMPLE_LENGTH]
-        cdef int space = 0 if header.type == INITIAL else 1
-        if header.type == ZERO_RTT:
-            return 0                         # not offered
-        if self.peer_source is not None and header.scid[:header.scid_length] != self.peer_source:
-            return 0                         # Section 7.2
-        if not self.keys.can_read(space):
-            if space == 1 and not self.handshake.complete:
-                return self._keep(data, header.end, remote, local, ecn)
-            return 0
-        if header.end < header.number_offset + 4 + SAMPLE_LENGTH:
-            return 0
-        self.keys.mask(space, data + header.number_offset + 4, mask, 1)
-        if not self.keys.open(
-            space, data, header.end, header.number_offset, mask, self.acks(space).largest + 1, &opened
-        ):
-            return 0
-        if self.peer_source is None:
-            self.peer_source = header.scid[:header.scid_length]
-            self.remote_ids.start(self.peer_source)
-        self._on_packet(space, &opened, remote, local, ecn, now)
-        if space == 1 and not self.is_client:
-            # The client has our Handshake keys: it is where it says it is (Section 8.1).
-            self.paths.current.validated = True
-            if self.keys.can_read(0):
-                self._discard(0)
-        return 0
-
-    cdef int _keep(self, uint8_t* data, size_t length, object remote, object local, int ecn) except -1:
-        # For when its keys are known; bounded.
-        if len(self.undecryptable) < MAX_UNDECRYPTABLE:
-            self.undecryptable.append((data[:length], remote, local, ecn))
-        return 0
-
-    cdef int _replay(self, int64_t now) except -1:
-        cdef list kept
-        cdef bytearray copy
-        cdef uint8_t* raw
-        cdef uint64_t counted
-        if not self.undecryptable:
-            return 0
-        kept, self.undecryptable = self.undecryptable, []
-        for data, remote, local, ecn in kept:
-            copy = bytearray(data)
-            raw = copy
-            counted = self.paths.current.received
-            self._receive_datagram(raw, len(copy), remote, local, ecn, now)
-            self.bytes_received -= len(copy)
-            self.paths.current.received = counted
-        return 0
-
-    cdef bint _check_reset(self, const uint8_t* data, size_t length) except -1:
-        # An undecryptable packet that ends with a token of the peer's (Section 10.3.1).
-        if length >= MIN_RESET_SIZE and self.remote_ids.is_reset_token(data + length - 16):
-            self.closing.drain(StatelessReset(
-                "the peer has lost the state of this connection (stateless reset); connect again"
-            ))
-            self.news = True
-            return True
-        return False
-
-    cdef int _on_packet(
+    cdef int on_packet(
         self, int space, Opened* opened, object remote, object local, int ecn, int64_t now
     ) except -1:
         # An authentic packet.
@@ -585,37 +437,25 @@ cdef class Connection(RecordHandler):
             if read_close(&r, type, &close):
                 self.closing.drain(self.closing.error)
 
-    cdef int _on_retry(self, uint8_t* data, size_t length, Header* header) except -1:
-        # RFC 9000 Section 17.2.5.2, RFC 9001 Section 5.8.
-        cdef bytes packet = data[:length]
-        if not self.is_client or self.peer_source is not None or self.retry_source is not None:
-            return 0
-        if header.token_length == 0 or retry_integrity_tag(
-            self.version, self.original_destination, packet[:length - RETRY_TAG_LENGTH]
-        ) != packet[length - RETRY_TAG_LENGTH:]:
-            return 0
-        self.assembler.token = header.token[:header.token_length]
-        self.retry_source = header.scid[:header.scid_length]
-        self.remote_ids.start(self.retry_source)
-        self.keys.set_initial(self.version, self.retry_source, True)
+    cdef int on_handshake_packet(self) except -1:
+        if self.keys.can_read(0):
+            self._discard(0)
+        return 0
+
+    cdef int on_stateless_reset(self) except -1:
+        self.closing.drain(StatelessReset(
+            "the peer has lost the state of this connection (stateless reset); connect again"
+        ))
+        self.news = True
+        return 0
+
+    cdef int on_retry(self, bytes token) except -1:
+        self.assembler.token = token
         self.recovery.discard(0)
         self.handshake.restart()
         return 0
 
-    cdef int _on_version_negotiation(self, Header* header) except -1:
-        # Section 6.2: only before anything else was heard, and never when our version is listed.
-        cdef list versions
-        if not self.is_client or self.peer_source is not None or self.retry_source is not None:
-            return 0
-        if not cid_equal(
-            &self.remote_ids.current, header.scid, header.scid_length
-        ) or header.dcid[:header.dcid_length] != self.source_id:
-            return 0
-        versions = [
-            int.from_bytes(header.token[i:i + 4], "big") for i in range(0, header.token_length // 4 * 4, 4)
-        ]
-        if self.version in versions:
-            return 0
+    cdef int on_versions(self, list versions) except -1:
         listed = ", ".join(f"0x{version:08x}" for version in versions)
         self.closing.finish(HandshakeError(
             f"the server speaks none of our QUIC versions, but {listed or 'none at all'}",
@@ -744,7 +584,7 @@ cdef class Connection(RecordHandler):
         elif type == RETIRE_CONNECTION_ID:
             ok = read_varint(r, &a)
             if ok:
-                self.local_ids.on_retire_connection_id(a, self.packet_destination, SHORT_CID_LENGTH)
+                self.local_ids.on_retire_connection_id(a, self.intake.packet_destination, SHORT_CID_LENGTH)
                 self._issue_ids()
         elif type == PATH_CHALLENGE:
             ok = read_bytes(r, 8, &raw)
@@ -790,7 +630,7 @@ cdef class Connection(RecordHandler):
 
     cdef int _advance(self, int64_t now) except -1:
         # What follows from the progress of TLS.
-        if self.handshake.confirmed and not self.undecryptable:
+        if self.handshake.confirmed and not self.intake.undecryptable:
             return 0
         if self.peer_params is None and self.handshake.tls.peer_transport_parameters is not None:
             self._apply_peer_params()
@@ -800,11 +640,11 @@ cdef class Connection(RecordHandler):
             self._issue_ids()
             if not self.is_client:
                 self._confirm()
-        if self.undecryptable and (
+        if self.intake.undecryptable and (
             self.keys.can_read(1) and not self.handshake.complete
             or self.keys.can_read(2) and self.handshake.complete
         ):
-            self._replay(now)
+            self.intake.replay(self, now)
         return 0
 
     cdef int _apply_peer_params(self) except -1:
@@ -829,11 +669,11 @@ cdef class Connection(RecordHandler):
 
     def _authenticate_cids(self, params):
         # Section 7.3.
-        wrong = params.initial_source_connection_id != self.peer_source
+        wrong = params.initial_source_connection_id != self.intake.peer_source
         if self.is_client:
             wrong = (
-                wrong or params.original_destination_connection_id != self.original_destination
-                or params.retry_source_connection_id != self.retry_source
+                wrong or params.original_destination_connection_id != self.intake.original_destination
+                or params.retry_source_connection_id != self.intake.retry_source
             )
         if wrong:
             raise TransportError(

@@ -1,0 +1,254 @@
+"""Received datagrams: packets, their protection, and what precedes the handshake (RFC 9000 Section 12)."""
+
+cimport cython
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from cwt._core.cid cimport LocalIds, RemoteIds
+from cwt._core.crypto.aead cimport SAMPLE_LENGTH
+from cwt._core.handshake cimport Handshake
+from cwt._core.keyring cimport Keyring, MAX_BATCH, Opened
+from cwt._core.path cimport Paths
+from cwt._core.recovery.acks cimport AckTracker
+from cwt._core.recovery.loss cimport LossRecovery
+from cwt._core.recovery.sent cimport RecordHandler
+from cwt._core.wire.packet cimport (
+    Header, INITIAL, MIN_INITIAL_SIZE, MIN_RESET_SIZE, ONE_RTT, RETRY, RETRY_TAG_LENGTH,
+    VERSION_NEGOTIATION, ZERO_RTT, cid_equal, parse_header,
+)
+
+from cwt._core.crypto.keys import retry_integrity_tag
+from cwt.errors import TransportError, TransportErrorCode
+
+cdef enum:
+    MAX_UNDECRYPTABLE = 10
+
+
+cdef class PacketHandler(RecordHandler):
+    """What becomes of received packets: the connection."""
+
+    cdef int on_packet(
+        self, int space, Opened* opened, object remote, object local, int ecn, int64_t now
+    ) except -1:
+        return 0
+
+    cdef int on_handshake_packet(self) except -1:
+        return 0
+
+    cdef int on_stateless_reset(self) except -1:
+        return 0
+
+    cdef int on_retry(self, bytes token) except -1:
+        return 0
+
+    cdef int on_versions(self, list versions) except -1:
+        return 0
+
+
+@cython.final
+cdef class Intake:
+    """Opens the packets of received datagrams and hands them to the connection.
+
+    Packets whose keys are not known yet are kept, within bounds.
+    """
+
+    def __init__(
+        self, bint is_client, uint32_t version, bytes original_destination, bytes retry_source=None
+    ):
+        self.is_client = is_client
+        self.version = version
+        self.original_destination = original_destination
+        self.retry_source = retry_source
+        self.undecryptable = []
+
+    cdef AckTracker acks(self, int space):
+        return self.acks_initial if space == 0 else self.acks_handshake
+
+    cdef int receive(
+        self, PacketHandler handler, uint8_t* data, size_t length, size_t segment_size, object remote, object local,
+        int ecn, int64_t now
+    ) except -1:
+        # Datagrams of *segment_size* bytes in a row, the last perhaps shorter; read in place.
+        # Runs of short-header packets share one computation of their header masks.
+        cdef uint8_t samples[MAX_BATCH * SAMPLE_LENGTH]
+        cdef uint8_t masks[MAX_BATCH * SAMPLE_LENGTH]
+        cdef size_t size, offset = 0, run, end, i
+        while offset < length:
+            run = 0
+            end = offset
+            while end < length and run < MAX_BATCH and not data[end] & 0x80 and self.keys.can_read(2):
+                size = min(segment_size, length - end)
+                if size < 1 + SHORT_CID_LENGTH + 4 + SAMPLE_LENGTH:
+                    break
+                memcpy(
+                    &samples[run * SAMPLE_LENGTH], data + end + 1 + SHORT_CID_LENGTH + 4,
+                    SAMPLE_LENGTH,
+                )
+                run += 1
+                end += size
+            if run == 0:
+                size = min(segment_size, length - offset)
+                self._datagram(handler, data + offset, size, remote, local, ecn, now)
+                offset += size
+                continue
+            self.keys.mask(2, samples, masks, run)
+            for i in range(run):
+                size = min(segment_size, length - offset)
+                self.bytes_received += size
+                self.paths.current.received += size
+                self._short(
+                    handler, data + offset, size, &masks[i * SAMPLE_LENGTH], remote, local, ecn, now
+                )
+                offset += size
+        return 0
+
+    cdef int _datagram(
+        self, PacketHandler handler, uint8_t* data, size_t length, object remote, object local, int ecn, int64_t now
+    ) except -1:
+        # One datagram of one or more coalesced packets (Section 12.2).
+        cdef Header header
+        cdef uint8_t mask[SAMPLE_LENGTH]
+        cdef size_t whole = length
+        self.bytes_received += length
+        self.paths.current.received += length
+        while length:
+            if not parse_header(data, length, SHORT_CID_LENGTH, &header):
+                return 0
+            if header.type == ONE_RTT:
+                if not self.keys.can_read(2):
+                    return self._keep(data, length, remote, local, ecn)
+                if length < header.number_offset + 4 + SAMPLE_LENGTH:
+                    return 0
+                self.keys.mask(2, data + header.number_offset + 4, mask, 1)
+                return self._short(handler, data, length, mask, remote, local, ecn, now)
+            if header.type == VERSION_NEGOTIATION:
+                return self._on_version_negotiation(handler, &header)
+            if header.version != self.version:
+                return 0
+            if header.type == RETRY:
+                return self._on_retry(handler, data, length, &header)
+            if header.type == INITIAL and not self.is_client and whole < MIN_INITIAL_SIZE:
+                return 0                     # Section 14.1
+            self._long(handler, data, &header, remote, local, ecn, now)
+            data += header.end
+            length -= header.end
+        return 0
+
+    cdef int _short(
+        self, PacketHandler handler, uint8_t* data, size_t length, const uint8_t* mask, object remote, object local,
+        int ecn, int64_t now
+    ) except -1:
+        cdef Opened opened
+        cdef int result
+        if not data[0] & 0x40:
+            return 0
+        if not self.is_client and not self.handshake.complete:
+            # RFC 9001 Section 5.7: not before the client's Finished.
+            return self._keep(data, length, remote, local, ecn)
+        result = self.keys.open(
+            2, data, length, 1 + SHORT_CID_LENGTH, mask, self.acks_application.largest + 1, &opened
+        )
+        if result == 0:
+            self._check_reset(handler, data, length)
+            return 0
+        if result == 2:
+            if not self.handshake.complete or (
+                self.keys.key_updates and self.keys.write_phase_start == self.recovery.application.next
+            ):
+                raise TransportError(TransportErrorCode.KEY_UPDATE_ERROR, "a key update came too early")
+            self.keys._rotate(opened.number, self.recovery.application.next)
+        self.packet_destination = data + 1
+        return handler.on_packet(2, &opened, remote, local, ecn, now)
+
+    cdef int _long(
+        self, PacketHandler handler, uint8_t* data, Header* header, object remote, object local, int ecn, int64_t now
+    ) except -1:
+        cdef Opened opened
+        cdef uint8_t mask[SAMPLE_LENGTH]
+        cdef int space = 0 if header.type == INITIAL else 1
+        if header.type == ZERO_RTT:
+            return 0                         # not offered
+        if self.peer_source is not None and header.scid[:header.scid_length] != self.peer_source:
+            return 0                         # Section 7.2
+        if not self.keys.can_read(space):
+            if space == 1 and not self.handshake.complete:
+                return self._keep(data, header.end, remote, local, ecn)
+            return 0
+        if header.end < header.number_offset + 4 + SAMPLE_LENGTH:
+            return 0
+        self.keys.mask(space, data + header.number_offset + 4, mask, 1)
+        if not self.keys.open(
+            space, data, header.end, header.number_offset, mask, self.acks(space).largest + 1, &opened
+        ):
+            return 0
+        if self.peer_source is None:
+            self.peer_source = header.scid[:header.scid_length]
+            self.remote_ids.start(self.peer_source)
+        handler.on_packet(space, &opened, remote, local, ecn, now)
+        if space == 1 and not self.is_client:
+            # The client has our Handshake keys: it is where it says it is (Section 8.1).
+            self.paths.current.validated = True
+            handler.on_handshake_packet()
+        return 0
+
+    cdef int _keep(self, uint8_t* data, size_t length, object remote, object local, int ecn) except -1:
+        # For when its keys are known; bounded.
+        if len(self.undecryptable) < MAX_UNDECRYPTABLE:
+            self.undecryptable.append((data[:length], remote, local, ecn))
+        return 0
+
+    cdef int replay(self, PacketHandler handler, int64_t now) except -1:
+        cdef list kept
+        cdef bytearray copy
+        cdef uint8_t* raw
+        cdef uint64_t counted
+        if not self.undecryptable:
+            return 0
+        kept, self.undecryptable = self.undecryptable, []
+        for data, remote, local, ecn in kept:
+            copy = bytearray(data)
+            raw = copy
+            counted = self.paths.current.received
+            self._datagram(handler, raw, len(copy), remote, local, ecn, now)
+            self.bytes_received -= len(copy)
+            self.paths.current.received = counted
+        return 0
+
+    cdef int _check_reset(self, PacketHandler handler, const uint8_t* data, size_t length) except -1:
+        # An undecryptable packet that ends with a token of the peer's (Section 10.3.1).
+        if length >= MIN_RESET_SIZE and self.remote_ids.is_reset_token(data + length - 16):
+            handler.on_stateless_reset()
+        return 0
+
+    cdef int _on_retry(
+        self, PacketHandler handler, const uint8_t* data, size_t length, Header* header
+    ) except -1:
+        # RFC 9000 Section 17.2.5.2, RFC 9001 Section 5.8.
+        cdef bytes packet = data[:length]
+        if not self.is_client or self.peer_source is not None or self.retry_source is not None:
+            return 0
+        if header.token_length == 0 or retry_integrity_tag(
+            self.version, self.original_destination, packet[:length - RETRY_TAG_LENGTH]
+        ) != packet[length - RETRY_TAG_LENGTH:]:
+            return 0
+        self.retry_source = header.scid[:header.scid_length]
+        self.remote_ids.start(self.retry_source)
+        self.keys.set_initial(self.version, self.retry_source, True)
+        return handler.on_retry(header.token[:header.token_length])
+
+    cdef int _on_version_negotiation(self, PacketHandler handler, Header* header) except -1:
+        # Section 6.2: only before anything else was heard, and never when our version is listed.
+        cdef list versions
+        if not self.is_client or self.peer_source is not None or self.retry_source is not None:
+            return 0
+        if not cid_equal(
+            &self.remote_ids.current, header.scid, header.scid_length
+        ) or header.dcid[:header.dcid_length] != self.local_ids.first():
+            return 0
+        versions = [
+            int.from_bytes(header.token[i:i + 4], "big")
+            for i in range(0, header.token_length // 4 * 4, 4)
+        ]
+        if self.version in versions:
+            return 0
+        return handler.on_versions(versions)
