@@ -28,8 +28,8 @@ from cwt.h3 import (
     StreamWritable,
     TrailersReceived,
 )
-from cwt.h3.connection import _just_too_much
 from cwt.h3.frames import FrameType, encode_frame, frame_header
+from cwt.h3.request import _just_too_much
 from cwt.h3.settings import Setting, parse_settings
 from tests.h3.support import EMPTY_SETTINGS, GET, Duo, Rig, data_frame, frames, headers_frame
 

@@ -105,7 +105,7 @@ def check_streams(rig: Rig) -> None:
 
 
 def check_request(request: wt.SessionRequested, recorded: list[list[str]]) -> None:
-    fields = {name: value for name, value in recorded}
+    fields = dict(recorded)
     assert request.authority == fields[":authority"]
     assert request.path == "/wt?sid=cap&x=1"
     assert request.origin == "http://127.0.0.1:8000"

@@ -37,11 +37,11 @@ from cwt.h3.fields import (
     check_trailers,
     normalize,
 )
-from cwt.h3.frames import FrameType, StreamType, encode_frame, frame_header
+from cwt.h3.frames import FrameType, StreamType, encode_frame
 from cwt.h3.message import MessageContext, MessageReader
 from cwt.h3.qpack import Decoder, Encoder, section_size
 from cwt.h3.quic import READ, WRITE, Quic, is_client_initiated, is_unidirectional
-from cwt.h3.request import Request, Sent
+from cwt.h3.request import Request, RequestContext, Sent
 from cwt.h3.settings import Setting, encode_settings, our_settings
 from cwt.h3.streams import Outbox, VarintReader
 
@@ -122,6 +122,9 @@ class Connection:
                 StreamType.QPACK_DECODER: self._encoder.feed_decoder_stream,
             },
             self.fail,
+        )
+        self._request_context = RequestContext(
+            quic, self._outbox, self._encode, self._cancel_section, self._forget
         )
         self._preambles: dict[int, VarintReader] = {}
         self._requests: dict[int, Request] = {}
@@ -226,25 +229,11 @@ class Connection:
         if self._failed:
             return
         request = self._requests.get(stream_id)
-        try:
-            if not self._outbox.flush(stream_id):
-                return
-            if self.is_critical(stream_id) or (request is not None and not request.sent_all):
-                self.quic.stream_send(stream_id, b"")  # says whether the peer stopped it
-        except StreamStopped as stopped:
-            if self.is_critical(stream_id):
-                self._critical.on_stopped()
-            elif request is not None:
-                if not request.sent_all:
-                    self._events.append(StreamWritable(stream_id))
-                self._on_stopped(request, stopped)
-            return
-        if request is None:
-            return
-        if request.sent_all:
-            self._release(request)
-        else:
-            self._events.append(StreamWritable(stream_id))
+        if request is not None:
+            if request.on_writable():
+                self._events.append(StreamWritable(stream_id))
+        elif self.is_critical(stream_id):
+            self._critical.on_writable(stream_id)
 
     def datagram_received(self, data: bytes) -> None:
         """A QUIC datagram arrived."""
@@ -281,8 +270,9 @@ class Connection:
         if stream_id is None:
             raise StreamLimitError("the server allows no more requests now; wait for one to end")
         reader = MessageReader(stream_id, self._context, method=method)
-        request = self._requests[stream_id] = Request(stream_id, reader)
-        self._send_section(request, lines, fin)
+        request = Request(stream_id, reader, self._request_context)
+        self._requests[stream_id] = request
+        request.send_section(lines, fin)
         return stream_id
 
     def send_headers(self, stream_id: int, headers: Headers, fin: bool = False) -> None:
@@ -300,9 +290,9 @@ class Connection:
             _checked(check_trailers, lines)
             fin = True
         elif _checked(check_response, lines) < 200:
-            self._write_section(request, lines, False)
+            request.send_informational(lines)
             return
-        self._send_section(request, lines, fin)
+        request.send_section(lines, fin)
 
     def send_data(self, stream_id: int, data: Buffer, fin: bool = False) -> int:
         """Send content; returns the bytes taken, perhaps fewer, and then ``fin`` is not taken.
@@ -310,29 +300,9 @@ class Connection:
         A StreamWritable event says when to go on.  Raises StreamStopped when the peer wants no more.
         """
         request = self._requests.get(stream_id)
-        if request is None or request.sent_all:
-            raise StreamStopped(request.stopped.code if request and request.stopped else None)
-        if request.sent is not Sent.HEADERS:
-            raise RuntimeError("content comes after the header fields and before the trailers")
-        if self._outbox.is_pending(stream_id):
-            if fin and not len(data):
-                self.send_whole(stream_id, b"", True)
-            return 0
-        view = memoryview(data).cast("B")
-        try:
-            size = min(len(view), _just_too_much(self.quic.stream_capacity(stream_id)))
-            end = fin and size == len(view)
-            if size:
-                header = frame_header(FrameType.DATA, size)
-                self._outbox.send(stream_id, header)
-            if size or end:
-                self._outbox.send(stream_id, view[:size], end)
-        except StreamStopped as stopped:
-            self._on_stopped(request, stopped)
-            raise
-        if end:
-            self._sending_done(request)
-        return size
+        if request is None:
+            raise StreamStopped(None)
+        return request.send_data(data, fin)
 
     def send_whole(self, stream_id: int, data: bytes, fin: bool = False) -> None:
         """Send a little content that must not be split over calls, such as a capsule.
@@ -341,17 +311,8 @@ class Connection:
         the peer has stopped or that is gone takes it silently.
         """
         request = self._requests.get(stream_id)
-        if request is None or request.sent_all:
-            return
-        try:
-            if data:
-                data = encode_frame(FrameType.DATA, data)
-            self._outbox.send(stream_id, data, fin)
-        except StreamStopped as stopped:
-            self._on_stopped(request, stopped)
-        else:
-            if fin:
-                self._sending_done(request)
+        if request is not None:
+            request.send_whole(data, fin)
 
     def read_data(self, stream_id: int, max_length: int = 65536) -> tuple[bytes, bool] | None:
         """Content that has arrived and whether it is all; None: nothing now, or nothing any more.
@@ -379,23 +340,20 @@ class Connection:
     def discard(self, stream_id: int) -> None:
         """Read no more from the request: what still arrives is thrown away, without STOP_SENDING."""
         request = self._requests.get(stream_id)
-        if request is not None and request.reader is not None:
-            request.reader = None
-            request.discarding = True
-            self._discard(request)
+        if request is not None:
+            request.discard()
 
     def reset(self, stream_id: int, code: int = H3ErrorCode.REQUEST_CANCELLED) -> None:
         """Abandon a request in both directions (RFC 9114 Section 4.1.1)."""
         request = self._requests.get(stream_id)
         if request is not None:
-            self._shutdown(request, code)
+            request.shutdown(code)
 
     def stop(self, stream_id: int, code: int = H3ErrorCode.NO_ERROR) -> None:
         """Ask the peer to send no more of this message, for instance after an early response."""
         request = self._requests.get(stream_id)
-        if request is not None and (request.reader is not None or request.discarding):
-            self.quic.stream_shutdown(stream_id, READ, code)
-            self._reading_done(request)
+        if request is not None:
+            request.stop(code)
 
     def is_flushed(self, stream_id: int) -> bool:
         """Whether everything sent on *stream_id* has been acknowledged."""
@@ -458,21 +416,16 @@ class Connection:
         if limit is not None and section_size(lines) > limit:
             raise ValueError(f"the peer accepts no more than {limit} bytes of header fields")
 
-    def _send_section(self, request: Request, lines: FieldLines, fin: bool) -> None:
-        request.sent = Sent.TRAILERS if request.sent is Sent.HEADERS else Sent.HEADERS
-        if self._write_section(request, lines, fin) and fin:
-            self._sending_done(request)
-
-    def _write_section(self, request: Request, lines: FieldLines, fin: bool) -> bool:
-        """Encode and send; False when the peer has stopped the stream."""
-        instructions, section = self._encoder.encode(request.stream_id, lines)
+    def _encode(self, stream_id: int, lines: FieldLines) -> bytes:
+        instructions, section = self._encoder.encode(stream_id, lines)
         self._critical.send(StreamType.QPACK_ENCODER, instructions)
-        try:
-            self._outbox.send(request.stream_id, encode_frame(FrameType.HEADERS, section), fin)
-        except StreamStopped as stopped:
-            self._on_stopped(request, stopped)
-            return False
-        return True
+        return section
+
+    def _cancel_section(self, stream_id: int) -> None:
+        self._send_decoder_stream(self._decoder.cancel(stream_id))
+
+    def _forget(self, stream_id: int) -> None:
+        self._requests.pop(stream_id, None)
 
     # -- streams of the peer ------------------------------------------------------------------
 
@@ -526,7 +479,8 @@ class Connection:
             self.quic.stream_shutdown(stream_id, WRITE, H3ErrorCode.REQUEST_REJECTED)
             return
         reader = MessageReader(stream_id, self._context, start=varint.encode(frame_type))
-        request = self._requests[stream_id] = Request(stream_id, reader)
+        request = Request(stream_id, reader, self._request_context)
+        self._requests[stream_id] = request
         priority = self._priorities.pop(stream_id, None)
         if priority is not None:
             request.has_priority = True
@@ -578,8 +532,7 @@ class Connection:
             request = self._requests.get(stream_id)
             try:
                 output, lines = self._decoder.resume(stream_id)
-                if output:
-                    self._send_decoder_stream(output)
+                self._send_decoder_stream(output)
                 if request is not None and request.reader is not None:
                     request.reader.resume(lines)
             except StreamFault as fault:
@@ -596,7 +549,7 @@ class Connection:
 
     def _pump(self, request: Request) -> None:
         if request.discarding:
-            self._discard(request)
+            request.discard()
             return
         if request.reader is None:
             return
@@ -617,80 +570,31 @@ class Connection:
                 if name == b"priority" and not request.has_priority:
                     self.quic.stream_priority(event.stream_id, *parse_priority(value))
 
-    def _discard(self, request: Request) -> None:
-        try:
-            while (got := self.quic.stream_recv(request.stream_id, 65536)) is not None:
-                if got[1]:
-                    break
-                if not got[0]:
-                    return
-            else:
-                return
-        except StreamReset:
-            pass
-        self._reading_done(request)
-
     def _after_reading(self, request: Request) -> None:
         if request.reader is not None and request.reader.is_done:
-            self._reading_done(request)
+            request.reading_done()
 
     def _on_reset(self, request: Request, code: int | None) -> None:
         """The peer reset its side; we may still send."""
-        self._cancel_section(request)
-        known = self._is_client or (request.reader is not None and request.reader.has_head)
-        self._reading_done(request)
+        known = self._is_known(request)
+        self._cancel_section(request.stream_id)
+        request.reading_done()
         if known:
             self._events.append(RequestReset(request.stream_id, code, True))
         else:
-            self._shutdown(request, H3ErrorCode.REQUEST_CANCELLED)
+            request.shutdown(H3ErrorCode.REQUEST_CANCELLED)
 
     def _abort(self, request: Request, fault: StreamFault) -> None:
         """The peer's message is bad: give it up in both directions."""
-        known = self._is_client or (request.reader is not None and request.reader.has_head)
-        self._shutdown(request, fault.code)
+        known = self._is_known(request)
+        request.shutdown(fault.code)
         if known:
             event = RequestReset(request.stream_id, fault.code, False, fault.reason)
             self._events.append(event)
 
-    def _shutdown(self, request: Request, code: int) -> None:
-        if request.reader is not None or request.discarding:
-            self._cancel_section(request)
-            self.quic.stream_shutdown(request.stream_id, READ, code)
-        self._outbox.discard(request.stream_id)
-        self.quic.stream_shutdown(request.stream_id, WRITE, code)
-        request.sent_all = True
-        self._reading_done(request)
-
-    def _cancel_section(self, request: Request) -> None:
-        output = self._decoder.cancel(request.stream_id)
-        if output:
-            self._send_decoder_stream(output)
-
-    def _reading_done(self, request: Request) -> None:
-        request.reader = None
-        request.discarding = False
-        self._release(request)
-
-    def _on_stopped(self, request: Request, stopped: StreamStopped) -> None:
-        request.stopped = stopped
-        self._sending_done(request)
-
-    def _sending_done(self, request: Request) -> None:
-        request.sent_all = True
-        self._release(request)
-
-    def _release(self, request: Request) -> None:
-        if request.is_over and not self._outbox.is_pending(request.stream_id):
-            self._requests.pop(request.stream_id, None)
-
-
-def _just_too_much(capacity: int) -> int:
-    """Content whose DATA frame is a byte or two longer than *capacity*.
-
-    The write is short then, so QUIC knows that we wait for the stream, and says when it is writable.
-    """
-    size = capacity - varint.length(max(capacity - varint.length(capacity), 0))
-    return max(size, 1)
+    def _is_known(self, request: Request) -> bool:
+        """Whether the application knows of it."""
+        return self._is_client or (request.reader is not None and request.reader.has_head)
 
 
 def _checked(check: Callable[[FieldLines], T], lines: FieldLines) -> T:

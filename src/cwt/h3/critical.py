@@ -76,7 +76,7 @@ class CriticalStreams:
         try:
             self._outbox.send(stream_id, data)
         except StreamStopped:
-            self.on_stopped()
+            self._on_stopped()
         except BufferFull:
             self._fail(
                 ConnectionFault(
@@ -84,8 +84,15 @@ class CriticalStreams:
                 )
             )
 
-    def on_stopped(self) -> None:
-        """The peer refuses one of ours."""
+    def on_writable(self, stream_id: int) -> None:
+        """QUIC takes bytes of one of ours again, or the peer has stopped it."""
+        try:
+            if self._outbox.flush(stream_id):
+                self._quic.stream_send(stream_id, b"")  # says whether it was stopped
+        except StreamStopped:
+            self._on_stopped()
+
+    def _on_stopped(self) -> None:
         self._fail(
             ConnectionFault(H3ErrorCode.CLOSED_CRITICAL_STREAM, "a critical stream was stopped")
         )

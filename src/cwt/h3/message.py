@@ -239,8 +239,7 @@ class MessageReader:
             self._blocked = True
             return
         output, lines = decoded
-        if output:
-            self._context.send_decoder_stream(output)
+        self._context.send_decoder_stream(output)
         self._on_lines(lines)
 
     def _on_lines(self, lines: FieldLines) -> None:
