@@ -7,16 +7,14 @@ from collections.abc import Sequence
 
 from cwt._types import Buffer
 from cwt.config import Config
-from cwt.errors import BufferFull, ConnectError, H3ErrorCode, StreamReset, StreamStopped
+from cwt.errors import BufferFull, ConnectError, H3ErrorCode, StreamReset
 from cwt.errors import SessionClosed as SessionClosedError
 from cwt.h3 import events as h3_events
 from cwt.h3.capsules import CapsuleError
 from cwt.h3.connection import Connection as Http3Connection
 from cwt.h3.fault import ConnectionFault
-from cwt.h3.quic import READ, WRITE, is_unidirectional
-from cwt.h3.streams import Outbox, VarintReader
 from cwt.webtransport import dialects
-from cwt.webtransport.codes import MAX_CODE, from_http3, to_http3
+from cwt.webtransport.codes import MAX_CODE
 from cwt.webtransport.dialects import DIALECTS, TOKEN_H3, TOKENS, Dialect
 from cwt.webtransport.events import (
     DatagramReceived,
@@ -28,8 +26,6 @@ from cwt.webtransport.events import (
     SessionDraining,
     SessionRejected,
     SessionRequested,
-    StreamOpened,
-    StreamReadable,
     StreamWritable,
 )
 from cwt.webtransport.protocols import (
@@ -39,7 +35,7 @@ from cwt.webtransport.protocols import (
     serialize_protocols,
 )
 from cwt.webtransport.session import Close, Session, State, close_capsule, drain_capsule
-from cwt.webtransport.streams import BIDI_SIGNAL, UNI_TYPE, EarlyArrivals, Stream, preamble
+from cwt.webtransport.streams import BIDI_SIGNAL, UNI_TYPE, EarlyArrivals, Stream, Streams
 
 __all__ = ["Connection"]
 
@@ -71,14 +67,14 @@ class Connection:
         """The draft in use, once the peer's SETTINGS are known."""
         self._is_client = h3.quic.is_client
         self._sessions: dict[int, Session] = {}
-        self._streams: dict[int, Stream] = {}
-        self._opening: dict[int, VarintReader] = {}
         self._early = EarlyArrivals(config.max_early_streams, config.max_early_datagrams)
         self._waiting: dict[int, h3_events.RequestReceived] = {}
         self._closed: OrderedDict[int, None] = OrderedDict()
         self._closing: set[int] = set()
-        self._outbox = Outbox(h3.quic)
         self._events: list[Event] = []
+        self._streams = Streams(
+            h3.quic, emit=self._emit, place=self._place_stream, done=self._stream_done
+        )
         h3.extend(self)
 
     # -- what HTTP/3 asks of an extension -------------------------------------------------------
@@ -100,9 +96,7 @@ class Connection:
 
     def stream_opened(self, stream_id: int, fin: bool) -> None:
         """The peer opened a stream of a session; its session id comes next."""
-        reader = self._opening[stream_id] = VarintReader()
-        reader.fin = fin
-        self._read_session_id(stream_id, reader)
+        self._streams.opened(stream_id, fin)
 
     # -- look ---------------------------------------------------------------------------------
 
@@ -143,34 +137,26 @@ class Connection:
         return events
 
     def _on_readable(self, stream_id: int) -> None:
-        stream = self._streams.get(stream_id)
-        if stream is not None:
-            if stream.announced:
-                self._events.append(StreamReadable(stream_id))
-        elif stream_id in self._opening:
-            try:
-                self._read_session_id(stream_id, self._opening[stream_id])
-            except ConnectionFault as fault:
-                self.h3.fail(fault)
-        elif stream_id not in self._early:
-            self.h3.stream_readable(stream_id)
-            self._take_http3_events()
+        try:
+            if self._streams.on_readable(stream_id) or stream_id in self._early:
+                return
+        except ConnectionFault as fault:
+            self.h3.fail(fault)
+            return
+        self.h3.stream_readable(stream_id)
+        self._take_http3_events()
 
     def _on_writable(self, stream_id: int) -> None:
-        stream = self._streams.get(stream_id)
-        if stream is not None:
-            try:
-                if not self._outbox.flush(stream_id):
-                    return
-            except StreamStopped:
-                pass  # the application learns it from its next stream_send
-            self._events.append(StreamWritable(stream_id))
-            self._forget_when_done(stream)
-        elif self.h3.knows(stream_id) or self.h3.is_critical(stream_id):
+        if self._streams.on_writable(stream_id):
+            return
+        if self.h3.knows(stream_id) or self.h3.is_critical(stream_id):
             self.h3.stream_writable(stream_id)
             self._take_http3_events()
         else:
             self._events.append(StreamWritable(stream_id))  # finished, and acknowledged now
+
+    def _emit(self, event: Event) -> None:
+        self._events.append(event)
 
     def _on_datagram(self, data: bytes) -> None:
         parsed = self.h3.parse_datagram(data)
@@ -411,7 +397,7 @@ class Connection:
         session.state = State.OPEN
         held, session.held = session.held, []
         for stream in held:
-            self._announce(stream)
+            self._streams.announce(stream)
         for data in self._early.take_datagrams(session.session_id):
             self._events.append(DatagramReceived(session.session_id, data))
         if session.peer_finished:
@@ -498,7 +484,7 @@ class Connection:
         if len(self._closed) > _MAX_REMEMBERED:
             self._closed.popitem(last=False)
         for stream in list(session.streams.values()):
-            self._refuse(stream, H3ErrorCode.WT_SESSION_GONE)
+            self._streams.refuse(stream, H3ErrorCode.WT_SESSION_GONE)
         self._early.take_datagrams(session_id)
         if event is not None:
             self._events.append(event)
@@ -511,161 +497,61 @@ class Connection:
         Raises SessionClosed.
         """
         session = self._session(session_id)
-        stream_id = self.quic.open_stream(bidirectional)
-        if stream_id is None:
+        stream = self._streams.open(session_id, bidirectional)
+        if stream is None:
             return None
-        stream = Stream(stream_id, session_id, reading=bidirectional, sending=True)
-        self._streams[stream_id] = session.streams[stream_id] = stream
-        try:
-            self._outbox.send(stream_id, preamble(session_id, bidirectional))
-        except StreamStopped:
-            pass  # the application learns it from its next stream_send
-        return stream_id
+        session.streams[stream.stream_id] = stream
+        return stream.stream_id
 
     def stream_send(self, stream_id: int, data: Buffer, fin: bool = False) -> int:
         """Send on a stream; returns the bytes taken, perhaps fewer, and then ``fin`` is not taken.
 
         Raises StreamStopped, its code the application's or None.
         """
-        stream = self._streams.get(stream_id)
-        if stream is None or not stream.sending:
-            raise StreamStopped(None)
-        try:
-            if self._outbox.is_pending(stream_id):
-                if fin and not len(data):
-                    self._outbox.send(stream_id, b"", True)
-                    self._sending_done(stream)
-                return 0
-            taken = self.quic.stream_send(stream_id, data, fin)
-        except StreamStopped as stopped:
-            self._sending_done(stream)
-            raise StreamStopped(from_http3(stopped.code)) from None
-        if fin and taken == memoryview(data).nbytes:
-            self._sending_done(stream)
-        return taken
+        return self._streams.send(stream_id, data, fin)
 
     def stream_recv(self, stream_id: int, max_length: int = 65536) -> tuple[bytes, bool] | None:
         """Data of a stream and whether it ends there; None when there is nothing now, or any more.
 
         Raises StreamReset, its code the application's or None.
         """
-        stream = self._streams.get(stream_id)
-        if stream is None or not stream.reading:
-            return None
-        if stream.fin_pending:
-            self._reading_done(stream)
-            return b"", True
-        try:
-            got = self.quic.stream_recv(stream_id, max_length)
-        except StreamReset as reset:
-            self._reading_done(stream)
-            raise StreamReset(from_http3(reset.code)) from None
-        if got is not None and got[1]:
-            self._reading_done(stream)
-        return got
+        return self._streams.recv(stream_id, max_length)
 
     def stream_recv_into(self, stream_id: int, buffer: Buffer) -> tuple[int, bool] | None:
         """As ``stream_recv``, into *buffer*: ``(count, fin)``."""
-        stream = self._streams.get(stream_id)
-        if stream is None or not stream.reading:
-            return None
-        if stream.fin_pending:
-            self._reading_done(stream)
-            return 0, True
-        try:
-            got = self.quic.stream_recv_into(stream_id, buffer)
-        except StreamReset as reset:
-            self._reading_done(stream)
-            raise StreamReset(from_http3(reset.code)) from None
-        if got is not None and got[1]:
-            self._reading_done(stream)
-        return got
+        return self._streams.recv_into(stream_id, buffer)
 
     def reset_stream(self, stream_id: int, code: int = 0) -> None:
         """Abandon our side of a stream with an application error code (Section 4.4)."""
-        raw = to_http3(code)
-        stream = self._streams.get(stream_id)
-        if stream is not None and stream.sending:
-            self._outbox.discard(stream_id)
-            self.quic.stream_shutdown(stream_id, WRITE, raw)
-            self._sending_done(stream)
+        self._streams.reset(stream_id, code)
 
     def stop_stream(self, stream_id: int, code: int = 0) -> None:
         """Ask the peer to abandon its side of a stream (Section 4.4); what still comes is dropped."""
-        raw = to_http3(code)
-        stream = self._streams.get(stream_id)
-        if stream is not None and stream.reading:
-            self.quic.stream_shutdown(stream_id, READ, raw)
-            self._reading_done(stream)
+        self._streams.stop(stream_id, code)
 
-    def _read_session_id(self, stream_id: int, reader: VarintReader) -> None:
-        """The second half of a preamble.  Raises ConnectionFault."""
-        bidirectional = not is_unidirectional(stream_id)
-        try:
-            session_id = reader.read(self.quic, stream_id)
-        except StreamReset:
-            reader.fin = True
-            session_id = None
-        if session_id is None:
-            if reader.fin:  # ended before it said whose it is: it belongs to nobody
-                del self._opening[stream_id]
-                if bidirectional:
-                    self.quic.stream_shutdown(stream_id, WRITE, H3ErrorCode.REQUEST_INCOMPLETE)
-            return
-        del self._opening[stream_id]
-        if session_id & 3:
-            raise ConnectionFault(H3ErrorCode.ID_ERROR, f"{session_id} cannot be a session")
-        stream = Stream(stream_id, session_id, reading=True, sending=bidirectional)
-        stream.fin_pending = reader.fin
+    def _place_stream(self, stream: Stream) -> None:
+        """The peer has opened a stream of a session: which we have, had, or do not know yet."""
+        session_id = stream.session_id
         session = self._sessions.get(session_id)
         if session is not None:
-            self._hold(session, stream)
+            session.streams[stream.stream_id] = stream
             if session.state is State.OPEN:
-                session.held.remove(stream)
-                self._announce(stream)
+                self._streams.announce(stream)
+            else:
+                self._hold(session, stream)
         elif self._is_client or session_id in self._closed:
-            self._refuse(stream, H3ErrorCode.WT_SESSION_GONE)
+            self._streams.refuse(stream, H3ErrorCode.WT_SESSION_GONE)
         else:
             evicted = self._early.add_stream(stream)
             if evicted is not None:
-                self._refuse(evicted, H3ErrorCode.WT_BUFFERED_STREAM_REJECTED)
+                self._streams.refuse(evicted, H3ErrorCode.WT_BUFFERED_STREAM_REJECTED)
 
     def _hold(self, session: Session, stream: Stream) -> None:
-        stream.announced = False
+        session.streams[stream.stream_id] = stream
         session.held.append(stream)
-        self._streams[stream.stream_id] = session.streams[stream.stream_id] = stream
+        self._streams.hold(stream)
 
-    def _announce(self, stream: Stream) -> None:
-        stream.announced = True
-        self._events.append(
-            StreamOpened(
-                stream.session_id, stream.stream_id, not is_unidirectional(stream.stream_id)
-            )
-        )
-        self._events.append(StreamReadable(stream.stream_id))
-
-    def _refuse(self, stream: Stream, code: int) -> None:
-        """Reset what is left of a stream."""
-        if stream.reading:
-            self.quic.stream_shutdown(stream.stream_id, READ, code)
-            self._reading_done(stream)
-        if stream.sending or self._outbox.is_pending(stream.stream_id):
-            self._outbox.discard(stream.stream_id)
-            self.quic.stream_shutdown(stream.stream_id, WRITE, code)
-            self._sending_done(stream)
-
-    def _reading_done(self, stream: Stream) -> None:
-        stream.reading = stream.fin_pending = False
-        self._forget_when_done(stream)
-
-    def _sending_done(self, stream: Stream) -> None:
-        stream.sending = False
-        self._forget_when_done(stream)
-
-    def _forget_when_done(self, stream: Stream) -> None:
-        if stream.reading or stream.sending or self._outbox.is_pending(stream.stream_id):
-            return
-        self._streams.pop(stream.stream_id, None)
+    def _stream_done(self, stream: Stream) -> None:
         session = self._sessions.get(stream.session_id)
         if session is not None:
             session.streams.pop(stream.stream_id, None)
