@@ -327,6 +327,95 @@ def test_discarded_content_opens_the_window() -> None:
     assert rig.h3.requests == 0
 
 
+@pytest.mark.parametrize("how", ["fin", "reset"])
+def test_discarding_ends_with_the_message(how: str) -> None:
+    rig = Rig()
+    stream = rig.request(HEAD + data_frame(b"abc"))
+    rig.h3.send_headers(stream, OK, True)
+    rig.h3.discard(stream)
+    rig.h3.discard(stream)
+    assert rig.h3.requests == 1
+    rig.peer.stream_send(stream, b"x")
+    if how == "fin":
+        rig.peer.stream_send(stream, b"", True)
+    else:
+        rig.peer.stream_shutdown(stream, 1, 0x10C)
+    rig.poll()
+    assert rig.h3.requests == 0
+    rig.h3.discard(stream)
+
+
+def test_writing_to_a_stopped_request() -> None:
+    for verb in ("headers", "data", "whole", "nothing"):
+        rig = Rig()
+        stream = rig.request(HEAD)
+        if verb in ("data", "whole"):
+            rig.h3.send_headers(stream, OK)
+        rig.peer.stream_shutdown(stream, 0, 0x10C)
+        if verb == "headers":
+            rig.h3.send_headers(stream, OK)
+        elif verb == "whole":
+            rig.h3.send_whole(stream, b"x")
+        elif verb == "data":
+            with pytest.raises(StreamStopped) as stopped:
+                rig.h3.send_data(stream, b"x")
+            assert stopped.value.code == 0x10C
+        rig.poll()
+        assert rig.h3.is_stopped(stream)
+        rig.h3.send_whole(stream, b"x", True)
+        with pytest.raises(StreamStopped):
+            rig.h3.send_data(stream, b"x")
+        assert rig.saw(StreamWritable) == ([StreamWritable(stream)] if verb == "nothing" else [])
+
+
+def test_stopped_while_header_fields_wait() -> None:
+    rig = Rig()
+    stream = rig.request(HEAD, fin=True)
+    rig.peer.window = 0
+    rig.h3.send_headers(stream, OK, True)
+    assert rig.h3.requests == 1
+    assert not rig.h3.is_flushed(stream)
+    rig.peer.stream_shutdown(stream, 0, 0x10C)
+    rig.poll()
+    assert rig.h3.requests == 0
+    assert rig.h3.is_flushed(stream)
+
+
+def test_misuse() -> None:
+    rig = Rig()
+    with pytest.raises(RuntimeError):
+        rig.h3.send_request(GET)
+    with pytest.raises(RuntimeError):
+        rig.h3.extend(rig.h3)  # type: ignore[arg-type]
+
+
+def test_settings_before_our_encoder_stream_is_open() -> None:
+    config = Http3Config(qpack_max_table_capacity=4096, qpack_blocked_streams=16)
+    rig = Rig(config, limit=1)
+    rig.peer.peer.limit = 10
+    rig.control(b"\x00\x04\x05\x01\x50\x00\x07\x10")
+    rig.peer.limit = 3
+    rig.poll()
+    assert rig.peer.unread(7) == b"\x02\x3f\xe1\x1f"
+
+
+def test_a_second_goaway_that_says_nothing_new() -> None:
+    rig = Rig()
+    rig.h3.goaway()
+    before = rig.peer.unread(3)
+    rig.h3.goaway()
+    assert rig.peer.unread(3) == before
+
+
+def test_a_late_priority_update_is_dropped() -> None:
+    rig = Rig()
+    control = rig.control()
+    stream = rig.request(HEAD, fin=True)
+    rig.h3.send_headers(stream, OK, True)
+    rig.write(control, encode_frame(FrameType.PRIORITY_UPDATE_REQUEST, b"\x00u=6"))
+    assert not rig.h3._priorities and stream not in rig.quic.priorities
+
+
 def test_no_more_streams() -> None:
     duo = Duo(limit=3)
     duo.run()

@@ -348,3 +348,49 @@ def test_a_blocked_request_that_is_reset_frees_its_place() -> None:
     assert rig.error is None
     rig.request(blocked)
     assert rig.error == H3ErrorCode.QPACK_DECOMPRESSION_FAILED
+
+
+def test_a_blocked_request_that_turns_out_malformed() -> None:
+    rig = Rig(DYNAMIC)
+    rig.control()
+    blocked = encode_frame(FrameType.HEADERS, bytes.fromhex("03811011"))  # no :method
+    stream = rig.request(blocked)
+    rig.control(b"\x02" + INSERTS)
+    assert rig.stream_error(stream) == H3ErrorCode.MESSAGE_ERROR
+    assert rig.error is None
+
+
+def test_a_reset_found_when_a_blocked_request_goes_on() -> None:
+    rig = Rig(DYNAMIC)
+    rig.control()
+    blocked = encode_frame(FrameType.HEADERS, bytes.fromhex("0381d1d71011"))
+    stream = rig.peer.raw_open(blocked, bidirectional=True)
+    rig.poll()
+    encoder = rig.peer.raw_open(b"\x02" + INSERTS)
+    rig.peer.stream_shutdown(stream, 1, 0x10C)
+    rig.h3.stream_readable(encoder)  # before the news of the reset
+    rig.poll()
+    assert rig.saw(RequestReset) == [RequestReset(stream, 0x10C, True)]
+    rig.h3.reset(stream)
+    assert rig.h3.requests == 0
+
+
+def test_a_blocked_request_given_up_by_us() -> None:
+    rig = Rig(DYNAMIC)
+    rig.control()
+    blocked = encode_frame(FrameType.HEADERS, bytes.fromhex("0381d1d71011"))
+    stream = rig.request(blocked)
+    rig.h3.reset(stream)
+    rig.control(b"\x02" + INSERTS)
+    assert not rig.saw(RequestReceived)
+    assert rig.error is None
+    assert bytes(rig.peer.incoming[11].data) == b"\x03\x40"  # cancelled
+
+
+def test_the_end_inside_content_that_is_read() -> None:
+    rig = Rig()
+    stream = rig.request(HEAD + frame_start(10))
+    rig.peer.stream_send(stream, b"abc", True)
+    assert rig.h3.read_data(stream) is None
+    assert rig.error == H3ErrorCode.FRAME_ERROR
+    assert rig.h3.read_data(stream) is None

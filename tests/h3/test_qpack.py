@@ -64,6 +64,26 @@ def test_a_cancelled_stream_gives_its_place_to_another() -> None:
     assert d.decode(8, bytes.fromhex("03811011")) is None
 
 
+def test_a_blocked_section_may_still_be_wrong() -> None:
+    d = decoder(220, 1)
+    assert d.decode(4, bytes.fromhex("038118")) is None  # post-base 8: beyond what was inserted
+    instructions = "3fbd01c00f7777772e6578616d706c652e636f6dc10c2f73616d706c652f70617468"
+    assert d.feed_encoder_stream(bytes.fromhex(instructions)) == [4]
+    with pytest.raises(ConnectionFault) as fault:
+        d.resume(4)
+    assert fault.value.code == H3ErrorCode.QPACK_DECOMPRESSION_FAILED
+
+
+def test_a_blocked_section_may_turn_out_too_large() -> None:
+    d = decoder(220, 1, size=90)
+    assert d.decode(4, bytes.fromhex("03811011")) is None
+    instructions = "3fbd01c00f7777772e6578616d706c652e636f6dc10c2f73616d706c652f70617468"
+    d.feed_encoder_stream(bytes.fromhex(instructions))
+    with pytest.raises(StreamFault) as fault:
+        d.resume(4)
+    assert fault.value.code == H3ErrorCode.EXCESSIVE_LOAD
+
+
 def test_an_empty_section_is_allowed() -> None:
     assert decoder().decode(0, b"\x00\x00") == (b"", [])
 

@@ -352,6 +352,57 @@ def test_a_preamble_without_credit_waits() -> None:
     assert pair.server.stream_recv(stream) == (b"data", True)
 
 
+def test_a_stream_stopped_while_its_preamble_waits() -> None:
+    pair, session = connected()
+    pair.server_quic.window = 0
+    stream = pair.client.open_stream(session, False)
+    assert stream is not None
+    pair.server_quic.stream_shutdown(stream, 0, to_http3(5))
+    pair.run()
+    assert pair.client_saw(wt.StreamWritable) == [wt.StreamWritable(stream)]
+    with pytest.raises(StreamStopped) as stopped:
+        pair.client.stream_send(stream, b"x")
+    assert stopped.value.code == 5
+    assert not len(pair.client._streams)
+
+
+def test_a_stopped_stream_tells_its_code_once_its_data_is_written() -> None:
+    pair, session = connected()
+    stream = pair.client.open_stream(session, False)
+    assert stream is not None
+    pair.run()
+    pair.server.stop_stream(stream, 9)
+    pair.run()
+    assert pair.client_saw(wt.StreamWritable) == [wt.StreamWritable(stream)]
+    with pytest.raises(StreamStopped) as stopped:
+        pair.client.stream_send(stream, b"x")
+    assert stopped.value.code == 9
+    assert not len(pair.client._streams) and not len(pair.server._streams)
+
+
+def test_streams_that_are_finished_tell_their_acknowledgement() -> None:
+    pair, session = connected()
+    stream = pair.client.open_stream(session, False)
+    assert stream is not None
+    pair.client.stream_send(stream, b"x", True)
+    assert not len(pair.client._streams)
+    pair.client_quic._writable[stream] = None  # everything is acknowledged now
+    assert pair.client.poll() == [wt.StreamWritable(stream)]
+
+
+def test_a_server_does_not_connect() -> None:
+    rig = Rig()
+    with pytest.raises(RuntimeError):
+        rig.wt.connect("localhost", "/")
+
+
+def test_a_wrong_session_id_that_comes_in_pieces() -> None:
+    rig = Rig()
+    stream = rig.stream(UNI + b"\x40")
+    rig.write(stream, b"\x01")
+    assert rig.error == H3ErrorCode.ID_ERROR
+
+
 def test_the_end_of_a_stream_whose_preamble_waits() -> None:
     pair, session = connected()
     pair.server_quic.window = 2

@@ -266,6 +266,37 @@ def test_close_reaches_a_peer_that_gives_no_credit() -> None:
     assert rig.peer.ended(session)
 
 
+def test_a_peer_that_reads_no_capsules_at_all() -> None:
+    """What waits for it is bounded; the session ends by a reset instead."""
+    rig = Rig()
+    session = rig.session()
+    rig.peer.window = 0
+    rig.wt.h3.send_whole(session, bytes(256 * 1024 - 100))
+    rig.wt.close(session, 7, "r" * 1024)
+    assert rig.quic.sent_reset(session) == H3ErrorCode.WT_SESSION_GONE
+    assert rig.poll() == [wt.SessionClosed(session, 7, "r" * 1024, False)]
+    assert rig.wt.is_finished
+
+
+def test_a_reset_that_is_found_while_reading_capsules() -> None:
+    rig = Rig()
+    session = rig.request()
+    rig.peer.stream_shutdown(session, 1, 0x10C)
+    rig.wt.accept(session)  # before the news of the reset
+    rig.poll()
+    assert rig.saw(wt.SessionClosed) == [wt.SessionClosed(session, 0, "", True)]
+
+
+def test_a_reset_after_close() -> None:
+    rig = Rig()
+    session = rig.session()
+    rig.capsules(session, close_payload(5, b"x"))
+    rig.peer.stream_shutdown(session, 1, 0x10C)
+    rig.poll()
+    assert rig.wt.is_finished
+    assert rig.error is None
+
+
 def test_closing_before_the_answer() -> None:
     rig = Rig(is_client=True, settings=(*SETTINGS["draft-02"], (0x08, 1)))
     session = rig.wt.connect("localhost", "/")

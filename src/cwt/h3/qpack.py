@@ -72,7 +72,7 @@ class Decoder:
 
         StreamFault when the section is larger than we accept, ConnectionFault when it is wrong.
         """
-        lines, dynamic = _measure(section)
+        lines, dynamic = _measure(section, self._max_lines)
         if lines > self._max_lines or dynamic * self._capacity > self._max_expansion:
             raise StreamFault(H3ErrorCode.EXCESSIVE_LOAD, "the field section is too large")
         if not lines:
@@ -125,8 +125,10 @@ def _failed(reason: str) -> ConnectionFault:
     return ConnectionFault(H3ErrorCode.QPACK_DECOMPRESSION_FAILED, reason)
 
 
-def _measure(section: bytes) -> tuple[int, int]:
+def _measure(section: bytes, max_lines: int) -> tuple[int, int]:
     """``(field lines, most references to one dynamic entry)``, without decoding anything.
+
+    It stops counting above *max_lines*.
 
     The entries a section refers to are all in the table at once, so together they are no larger than
     its capacity, and the section expands to no more than that times the second number.
@@ -136,7 +138,7 @@ def _measure(section: bytes) -> tuple[int, int]:
     _, offset = _integer(section, 0, 8)
     _, offset = _integer(section, offset, 7)
     size = len(section)
-    while offset < size:
+    while offset < size and count <= max_lines:
         first = section[offset]
         count += 1
         if first & 0x80:  # indexed

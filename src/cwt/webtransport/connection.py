@@ -479,6 +479,7 @@ class Connection:
         """The session is over: reset its streams, remember its id."""
         session_id = session.session_id
         del self._sessions[session_id]
+        self._closing = {i for i in self._closing if self.h3.knows(i)}
         self._closing.add(session_id)
         self._closed[session_id] = None
         if len(self._closed) > _MAX_REMEMBERED:
