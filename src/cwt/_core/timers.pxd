@@ -7,7 +7,7 @@ from cwt._core.connection cimport Connection
 
 cdef struct Timer:
     int64_t at
-    PyObject* connection     # held
+    PyObject* connection     # borrowed: the endpoint holds it, where the garbage collector sees it
 
 
 cdef class TimerHeap:

@@ -3,7 +3,6 @@
 cimport cython
 from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport int64_t
 
 from cwt._core.connection cimport Connection
@@ -11,15 +10,15 @@ from cwt._core.connection cimport Connection
 
 @cython.final
 cdef class TimerHeap:
-    """The earliest deadline of all connections in constant time; setting one is logarithmic."""
+    """The earliest deadline of all connections in constant time; setting one is logarithmic.
+
+    It holds no references: whoever drops a connection sets its timeout to never first.
+    """
 
     def __cinit__(self):
         self.items = NULL
 
     def __dealloc__(self):
-        cdef size_t i
-        for i in range(self.count):
-            Py_DECREF(<object>self.items[i].connection)
         PyMem_Free(self.items)
 
     cdef void _place(self, size_t index, Timer timer) noexcept:
@@ -55,7 +54,6 @@ cdef class TimerHeap:
             self._place(index, self.items[self.count])
             self._sift(index)
         (<Connection>gone).timer_index = 0
-        Py_DECREF(<object>gone)
 
     cdef int set(self, Connection connection, int64_t at) except -1:
         """Its next timeout is *at*; 0 for never."""
@@ -77,7 +75,6 @@ cdef class TimerHeap:
                 raise MemoryError
             self.items = grown
             self.allocated = size
-        Py_INCREF(connection)
         self.items[self.count].at = at
         self.items[self.count].connection = <PyObject*>connection
         self.count += 1
