@@ -3,17 +3,9 @@
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from cwt._core.cid cimport LocalIds, RemoteIds
-from cwt._core.closing cimport Closing
 from cwt._core.crypto.aead cimport Packet, TAG_LENGTH
-from cwt._core.handshake cimport Handshake
-from cwt._core.idle cimport IdleTimer
-from cwt._core.keyring cimport Keyring, MAX_BATCH
-from cwt._core.path cimport Paths
+from cwt._core.keyring cimport MAX_BATCH
 from cwt._core.recovery.acks cimport AckTracker
-from cwt._core.recovery.loss cimport LossRecovery
-from cwt._core.stream.datagram cimport Datagrams
-from cwt._core.stream.streams cimport Streams
 from cwt._core.wire.cursor cimport (
     put_bytes, put_u32, put_u8, put_varint, put_varint_of, put_zeros, writer,
 )

@@ -10,7 +10,7 @@ from cwt._core.wire.frame cimport (
     FrameRecord, NEW_CONNECTION_ID, NewConnectionId, PacketBuilder, RETIRE_CONNECTION_ID,
     can_record, put_new_connection_id, put_one, record,
 )
-from cwt._core.wire.packet cimport cid_equal, cid_from
+from cwt._core.wire.packet cimport cid_from
 
 from cwt.errors import TransportError, TransportErrorCode
 

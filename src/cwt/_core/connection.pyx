@@ -3,45 +3,35 @@
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 
 from cwt._core.assembler cimport Assembler
 from cwt._core.cid cimport LocalIds, RemoteIds
 from cwt._core.closing cimport CLOSED, CLOSING, Closing, DRAINING, OPEN
-from cwt._core.crypto.aead cimport Packet, SAMPLE_LENGTH, TAG_LENGTH
+from cwt._core.crypto.aead cimport TAG_LENGTH
 from cwt._core.handshake cimport Handshake
 from cwt._core.idle cimport IdleTimer
 from cwt._core.intake cimport Intake, PacketHandler, SHORT_CID_LENGTH
-from cwt._core.keyring cimport Keyring, MAX_BATCH, Opened
+from cwt._core.keyring cimport Keyring, Opened
 from cwt._core.path cimport Paths
 from cwt._core.recovery.acks cimport AckTracker
 from cwt._core.recovery.loss cimport LossRecovery
 from cwt._core.recovery.pacer cimport Pacer
 from cwt._core.recovery.rtt cimport RttEstimator
-from cwt._core.recovery.sent cimport RecordHandler
 from cwt._core.stream.datagram cimport Datagrams
 from cwt._core.stream.streams cimport Streams
-from cwt._core.wire.cursor cimport (
-    Reader, put_bytes, put_u32, put_u8, put_varint, put_varint_of, put_zeros, read_bytes,
-    read_varint, reader, remaining, room, writer,
-)
+from cwt._core.wire.cursor cimport Reader, read_bytes, read_varint, reader
 from cwt._core.wire.frame cimport (
     ACK, ACK_ECN, APPLICATION_CLOSE, AckFrame, CRYPTO, CloseFrame, DATAGRAM, DATAGRAM_WITH_LENGTH,
     DATA_BLOCKED, DataFrame, FrameRecord, HANDSHAKE_DONE, MAX_DATA, MAX_STREAMS_BIDI,
     MAX_STREAMS_UNI, MAX_STREAM_DATA, NEW_CONNECTION_ID, NEW_TOKEN, NewConnectionId, PADDING,
     PATH_CHALLENGE, PATH_RESPONSE, PING, RESET_STREAM, RETIRE_CONNECTION_ID, STOP_SENDING, STREAM,
-    STREAMS_BLOCKED_BIDI, STREAMS_BLOCKED_UNI, STREAM_DATA_BLOCKED, StreamControl, TRANSPORT_CLOSE,
-    can_record, read_ack, read_close, read_crypto, read_datagram, read_new_connection_id,
+    STREAMS_BLOCKED_BIDI, STREAMS_BLOCKED_UNI, STREAM_DATA_BLOCKED, StreamControl,
+    TRANSPORT_CLOSE, read_ack, read_close, read_crypto, read_datagram, read_new_connection_id,
     read_new_token, read_pair, read_reset_stream, read_stop_sending, read_stream, read_type,
-    record, start_packet,
 )
-from cwt._core.wire.packet cimport (
-    HANDSHAKE, Header, INITIAL, MIN_INITIAL_SIZE, MIN_RESET_SIZE, ONE_RTT, RETRY,
-    RETRY_TAG_LENGTH, VERSION_1, VERSION_NEGOTIATION, ZERO_RTT, cid_equal, long_header_byte,
-    number_length, parse_header,
-)
+from cwt._core.wire.packet cimport VERSION_1
 
-from cwt._core.crypto.keys import retry_integrity_tag
 from cwt._core.recovery.cubic import Cubic
 from cwt._core.recovery.newreno import NewReno
 from cwt._core.wire.params import TransportParameters
@@ -784,7 +774,7 @@ cdef class Connection(PacketHandler):
 
     cdef int64_t next_timeout(self, int64_t now) noexcept:
         # Absolute nanoseconds, 0 for never.
-        cdef int64_t best, at
+        cdef int64_t best
         cdef int space
         if self.closing.state == CLOSED or not self.started:
             return 0

@@ -1,7 +1,6 @@
 """One UDP port: datagrams to connections (RFC 9000 Section 5.2)."""
 
 cimport cython
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcmp, memcpy
 

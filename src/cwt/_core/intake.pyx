@@ -4,13 +4,9 @@ cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from cwt._core.cid cimport LocalIds, RemoteIds
 from cwt._core.crypto.aead cimport SAMPLE_LENGTH
-from cwt._core.handshake cimport Handshake
-from cwt._core.keyring cimport Keyring, MAX_BATCH, Opened
-from cwt._core.path cimport Paths
+from cwt._core.keyring cimport MAX_BATCH, Opened
 from cwt._core.recovery.acks cimport AckTracker
-from cwt._core.recovery.loss cimport LossRecovery
 from cwt._core.recovery.sent cimport RecordHandler
 from cwt._core.wire.packet cimport (
     Header, INITIAL, MIN_INITIAL_SIZE, MIN_RESET_SIZE, ONE_RTT, RETRY, RETRY_TAG_LENGTH,

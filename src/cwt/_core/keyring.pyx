@@ -1,7 +1,8 @@
 """The keys of a connection and the packets under them (RFC 9001 Sections 5 and 6)."""
 
 cimport cython
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy
 
 from cwt._core.crypto.aead cimport Packet, SAMPLE_LENGTH, TAG_LENGTH
 from cwt._core.crypto.keys cimport Key
@@ -120,8 +121,7 @@ cdef class Keyring:
         for i in range(count):
             data = packets[i].data
             number_offset = packets[i].header_length - (data[0] & 3) - 1
-            for j in range(SAMPLE_LENGTH):
-                samples[i * SAMPLE_LENGTH + j] = data[number_offset + 4 + j]
+            memcpy(&samples[i * SAMPLE_LENGTH], data + number_offset + 4, SAMPLE_LENGTH)
         key.header_protection.mask(samples, masks, count)
         for i in range(count):
             data = packets[i].data

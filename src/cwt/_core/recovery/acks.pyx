@@ -1,7 +1,7 @@
 """What to acknowledge and when (RFC 9000 Section 13.2)."""
 
 cimport cython
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from cwt._core.wire.cursor cimport Writer, put_varint, room, varint_length
 from cwt._core.wire.frame cimport ACK, ACK_ECN, PacketBuilder, can_record, record

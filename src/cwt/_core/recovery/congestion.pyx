@@ -3,7 +3,6 @@
 A controller is told what was sent, acknowledged and lost, and answers with ``window``.
 """
 
-cimport cython
 from libc.stdint cimport int64_t, uint64_t
 
 from cwt._core.recovery.rtt cimport RttEstimator

@@ -38,7 +38,10 @@ cdef class LossRecovery:
     cdef int on_ack(
         self, int space, AckFrame* ack, int64_t delay, int64_t now, RecordHandler handler
     ) except -1
-    cdef int _acked(self, int space, uint64_t start, uint64_t end, int64_t now, bint limited, bint* eliciting, RecordHandler handler) except -1
+    cdef int _acked(
+        self, int space, uint64_t start, uint64_t end, int64_t now, bint limited, bint* eliciting,
+        RecordHandler handler
+    ) except -1
     cdef int _detect_lost(self, int space, int64_t now, RecordHandler handler) except -1
     cdef int _lose(self, SentPackets s, SentPacket* p, int space, RecordHandler handler) except -1
     cdef int64_t _pto_deadline(self, int* space, int64_t now) noexcept

@@ -1,16 +1,16 @@
 """Loss detection and probe timeouts (RFC 9002 Section 6)."""
 
 cimport cython
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from cwt._core.recovery.congestion cimport CongestionController
 from cwt._core.recovery.pacer cimport Pacer
 from cwt._core.recovery.rtt cimport RttEstimator
 from cwt._core.recovery.sent cimport (
-    ACKED, ELICITING, IN_FLIGHT, OUTSTANDING, RecordHandler, SentPacket, SentPackets,
+    ACKED, ELICITING, OUTSTANDING, RecordHandler, SentPacket, SentPackets,
 )
 from cwt._core.wire.cursor cimport read_varint
-from cwt._core.wire.frame cimport ACK, AckFrame, FrameRecord, PacketBuilder
+from cwt._core.wire.frame cimport ACK, AckFrame, PacketBuilder
 
 from cwt.errors import TransportError, TransportErrorCode
 

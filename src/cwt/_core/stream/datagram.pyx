@@ -2,7 +2,7 @@
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t
 
 from cwt._core.wire.cursor cimport put_bytes, put_u8, put_varint, room, varint_length
 from cwt._core.wire.frame cimport (

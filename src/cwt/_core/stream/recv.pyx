@@ -6,7 +6,7 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcpy, memmove
 
-from cwt._core.stream.flow cimport ReceiveWindow, window_open
+from cwt._core.stream.flow cimport window_open
 from cwt._core.wire.frame cimport RESET_STREAM, STREAM
 from cwt._core.wire.ranges cimport RangeSet
 

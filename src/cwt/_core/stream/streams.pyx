@@ -10,7 +10,6 @@ from cwt._core.stream.flow cimport (
 )
 from cwt._core.stream.recv cimport ReceivePart
 from cwt._core.stream.send cimport SendPart
-from cwt._core.wire.cursor cimport room
 from cwt._core.wire.frame cimport (
     DATA_BLOCKED, DataFrame, FrameRecord, MAX_DATA, MAX_STREAM_DATA, MAX_STREAMS_BIDI,
     MAX_STREAMS_UNI, PacketBuilder, RESET_STREAM, STOP_SENDING, STREAM, STREAM_DATA_BLOCKED,
@@ -111,7 +110,7 @@ cdef class Streams:
 
     cdef Stream _create(self, uint64_t stream_id):
         cdef Stream stream = Stream.__new__(Stream)
-        cdef bint local = (stream_id & 1) != self.is_client, uni = stream_id & 2
+        cdef bint local = <bint>(stream_id & 1) != self.is_client, uni = stream_id & 2
         stream.id = stream_id
         if local or not uni:
             stream.send = SendPart(
@@ -155,7 +154,7 @@ cdef class Streams:
 
     cdef Stream _for_receiving(self, uint64_t stream_id, int frame_type):
         # The stream a frame of the peer's sending side is about.
-        if (stream_id & 1) == self.is_client:
+        if <bint>(stream_id & 1) == self.is_client:
             return self._open_by_peer(stream_id, frame_type)
         if stream_id & 2:
             raise TransportError(
@@ -165,7 +164,7 @@ cdef class Streams:
 
     cdef Stream _for_sending(self, uint64_t stream_id, int frame_type):
         # The stream a frame of the peer's receiving side is about.
-        if (stream_id & 1) != self.is_client:
+        if <bint>(stream_id & 1) != self.is_client:
             return self._own(stream_id, frame_type)
         if stream_id & 2:
             raise TransportError(
@@ -249,7 +248,7 @@ cdef class Streams:
         return 0
 
     cdef int on_stream_data_blocked(self, uint64_t stream_id) except -1:
-        cdef Stream stream = self._for_receiving(stream_id, STREAM_DATA_BLOCKED)
+        self._for_receiving(stream_id, STREAM_DATA_BLOCKED)
         return 0
 
     cdef int on_streams_blocked(self, bint uni, uint64_t limit) except -1:
@@ -310,7 +309,7 @@ cdef class Streams:
             return 0
         if self.latest is stream:
             self.latest = None
-        if (stream.id & 1) != self.is_client:
+        if <bint>(stream.id & 1) != self.is_client:
             return 0
         closed = self.closed[stream.id & 3]
         if closed is None:
@@ -536,7 +535,7 @@ cdef class Streams:
         cdef int uni = 1 if stream_id & 2 else 0
         if stream is not None:
             return stream
-        if (stream_id & 1) != self.is_client:
+        if <bint>(stream_id & 1) != self.is_client:
             if stream_id >> 2 < self.next_local[uni]:
                 return None
         elif stream_id >> 2 < self.next_remote[uni]:

@@ -1,6 +1,6 @@
 """Frames (RFC 9000 Section 19, RFC 9221 Section 4)."""
 
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint64_t
 
 from cwt._core.wire.cursor cimport (
     Reader, Writer, put_bytes, put_u8, put_varint, read_bytes, read_u8, read_varint, reader,
@@ -18,7 +18,7 @@ cdef bint read_type(Reader* r, uint64_t* type) noexcept nogil:
 
 cdef bint read_ack(Reader* r, uint64_t type, AckFrame* frame) noexcept nogil:
     # The ranges are walked here so that whoever uses them need not check: none goes below zero.
-    cdef uint64_t i, gap, length, smallest
+    cdef uint64_t _i, gap, length, smallest
     if not (
         read_varint(r, &frame.largest) and read_varint(r, &frame.delay)
         and read_varint(r, &frame.range_count) and read_varint(r, &frame.first_range)
@@ -28,7 +28,7 @@ cdef bint read_ack(Reader* r, uint64_t type, AckFrame* frame) noexcept nogil:
         return False
     smallest = frame.largest - frame.first_range
     frame.ranges = r[0]
-    for i in range(frame.range_count):
+    for _i in range(frame.range_count):
         if not read_varint(r, &gap) or not read_varint(r, &length):
             return False
         if gap + 2 > smallest or length > smallest - gap - 2:
@@ -260,12 +260,12 @@ cdef object parse_one(Reader* r, uint64_t type):
 
 cdef object parse_ack(Reader* r, uint64_t type):
     cdef AckFrame ack
-    cdef uint64_t i, gap = 0, length = 0, smallest
+    cdef uint64_t _i, gap = 0, length = 0, smallest
     if not read_ack(r, type, &ack):
         return None
     smallest = ack.largest - ack.first_range
     ranges = [(smallest, ack.largest + 1)]
-    for i in range(ack.range_count):
+    for _i in range(ack.range_count):
         read_pair(&ack.ranges, &gap, &length)
         smallest -= gap + 2
         ranges.append((smallest - length, smallest + 1))

@@ -1,7 +1,6 @@
 """Transport parameters (RFC 9000 Section 18)."""
 
 cimport cython
-from libc.stdint cimport uint64_t
 
 from cwt._core.wire import varint
 from cwt.errors import TransportError, TransportErrorCode
