@@ -82,7 +82,7 @@ function describe(status) {
   $("endpoint").textContent = status.url;
   $("endpoint").title = `certificate ${status.hash}`;
   $("expires").textContent = `in ${days} days and ${hours} hours`;
-  $("version").textContent = status.version;
+  $("version").textContent = status.version === "unknown" ? "" : status.version;
   const {port} = new URL(status.url);
   for (const element of document.querySelectorAll(".port")) element.textContent = `${port}:${port}`;
 }

@@ -23,6 +23,7 @@ MAX_DOWNLOAD = 1 << 32
 MAX_LINE = 1024
 CHUNK = 65536
 STATS_INTERVAL = 0.5
+PATIENCE = 180.0
 MAX_STREAMS = 256
 
 
@@ -49,6 +50,7 @@ async def demo(session: cwt.Session) -> None:
         tasks.create_task(_serve_uni(session))
         tasks.create_task(_serve_bi(session, answer))
         tasks.create_task(_tell_stats(session))
+        tasks.create_task(_end_when_left(session))
 
 
 ROUTES = {"/echo": echo, "/demo": demo}
@@ -161,6 +163,22 @@ async def _open(session: cwt.Session, kind: str, text: str) -> None:
     stream = await (session.open_bi() if kind == "bi" else session.open_uni())
     await stream.write(text.encode())
     await stream.finish()
+
+
+async def _end_when_left(session: cwt.Session) -> None:
+    """Close a session whose page has gone.
+
+    Firefox keeps the connection of a page that was left alive for ever; the page sends datagrams as
+    long as it is there, though few while its tab is in the background.
+    """
+    seen = -1
+    while not session.is_closed:
+        received = session.stats().datagrams_received
+        if received == seen:
+            await session.close(0, "the page has gone")
+            return
+        seen = received
+        await asyncio.sleep(PATIENCE)
 
 
 async def _tell_stats(session: cwt.Session) -> None:

@@ -69,9 +69,10 @@ def _more(found: Measurement) -> str:
     parts = []
     if found.done and found.latencies:
         parts.append(f"median {seconds(found.latency(0.5))}, 99 % {seconds(found.latency(0.99))}")
-    if found.details.get("sent"):
-        lost = found.details["sent"] - found.details["arrived"]
-        parts.append(f"{100 * lost / found.details['sent']:.1f} % of those sent did not arrive")
+    if found.details.get("sent", 0) > found.details.get("dropped_here", 0):
+        sent, dropped = found.details["sent"], found.details["dropped_here"]
+        lost = max(0.0, sent - dropped - found.details["arrived"])
+        parts.append(f"{lost / (sent - dropped):.1%} lost, {dropped:,.0f} dropped before they left")
     if found.details.get("lost"):
         parts.append(f"{found.details['lost']:.0f} lost")
     if found.details.get("streams"):
