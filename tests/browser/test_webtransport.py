@@ -160,6 +160,30 @@ async def test_server_opens_one_stream_of_each_kind(
     assert received == ["one way", "both ways"]
 
 
+async def test_server_opens_empty_streams(
+    browser: Browser, serve: Serve, certificate: Certificate
+) -> None:
+    async def handler(session: cwt.Session) -> None:
+        await (await session.open_uni()).finish()
+        await (await session.open_bi()).finish()
+        await session.wait_closed()
+
+    async with serve(handler) as url:
+        lengths = await browser.run(
+            """
+            const session = await connect(url, hash);
+            const uni = await next(session.incomingUnidirectionalStreams);
+            const {readable} = await next(session.incomingBidirectionalStreams);
+            const lengths = [(await readAll(uni)).length, (await readAll(readable)).length];
+            session.close();
+            return lengths;
+            """,
+            url=url,
+            hash=certificate.sha256,
+        )
+    assert lengths == [0, 0]
+
+
 async def test_many_streams_at_once(
     browser: Browser, serve: Serve, certificate: Certificate
 ) -> None:
@@ -288,9 +312,7 @@ async def test_page_sees_the_code_of_a_reset(
         stream = await session.accept_bi()
         assert await stream.readexactly(1) == b"x"
         stream.reset(42)
-        signal = await session.open_uni()
-        await signal.write(b"done")
-        await signal.finish()
+        await (await session.open_uni()).finish()
         await session.wait_closed()
 
     async with serve(handler) as url:

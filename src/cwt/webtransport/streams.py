@@ -34,7 +34,15 @@ def preamble(session_id: int, bidirectional: bool) -> bytes:
 class Stream:
     """What is not done yet on one stream of a session."""
 
-    __slots__ = ("announced", "fin_pending", "reading", "sending", "session_id", "stream_id")
+    __slots__ = (
+        "announced",
+        "bare",
+        "fin_pending",
+        "reading",
+        "sending",
+        "session_id",
+        "stream_id",
+    )
 
     def __init__(self, stream_id: int, session_id: int, *, reading: bool, sending: bool) -> None:
         self.stream_id = stream_id
@@ -45,6 +53,8 @@ class Stream:
         """The application knows of it."""
         self.fin_pending = False
         """The end came with the preamble; the application still has to be told."""
+        self.bare = False
+        """We sent its preamble, and nothing after it."""
 
 
 class EarlyArrivals:
@@ -183,6 +193,7 @@ class Streams:
         if stream_id is None:
             return None
         stream = Stream(stream_id, session_id, reading=bidirectional, sending=True)
+        stream.bare = True
         self._streams[stream_id] = stream
         try:
             self._outbox.send(stream_id, preamble(session_id, bidirectional))
@@ -226,10 +237,18 @@ class Streams:
                     self._outbox.send(stream_id, b"", True)
                     self._sending_done(stream)
                 return 0
+            if stream.bare and fin and not len(data) and not self._quic.stream_acked(stream_id):
+                # Firefox closes the connection (H3_GENERAL_PROTOCOL_ERROR) when it reads the end
+                # together with the preamble: the end waits until the preamble has been taken.
+                self._outbox.hold_fin(stream_id)
+                self._sending_done(stream)
+                return 0
             taken = self._quic.stream_send(stream_id, data, fin)
         except StreamStopped as stopped:
             self._sending_done(stream)
             raise StreamStopped(from_http3(stopped.code)) from None
+        if taken:
+            stream.bare = False
         if fin and taken == memoryview(data).nbytes:
             self._sending_done(stream)
         return taken
