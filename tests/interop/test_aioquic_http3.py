@@ -119,9 +119,9 @@ class Exchange:
         self.unsent = self.unsent[taken:]
 
     def on_event(self, http: h3.Connection, event: object) -> bool:
-        if self.unsent or self.stream_id is None:
-            if isinstance(event, h3.SettingsReceived | h3.StreamWritable):
-                self.send(http)
+        may_send = isinstance(event, h3.SettingsReceived | h3.StreamWritable)
+        if may_send and (self.unsent or self.stream_id is None):
+            self.send(http)
         if isinstance(event, h3.ResponseReceived):
             self.response = event
             self.ended = event.ended
