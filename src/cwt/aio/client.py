@@ -86,7 +86,10 @@ class ClientConnection(Connection):
             if waiter is not None and not waiter.done():
                 waiter.set_exception(error)
                 waiter.exception()
-        self.endpoint.close_when_done()
+        if self.quic.stats().packets_received:
+            self.endpoint.close_when_done()
+        else:
+            self.endpoint.close_when_sent()  # there is nobody to wait for
 
     async def ask(
         self,
@@ -294,9 +297,9 @@ class connect:
                     )
                 except BaseException as error:
                     connection.close(H3ErrorCode.REQUEST_CANCELLED)
-                    if isinstance(error, ConnectError) or not isinstance(error, ConnectionError):
-                        raise
-                    raise self._explain(error, self._url.host) from error
+                    if isinstance(error, ConnectionError):
+                        raise self._explain(error, self._url.host) from None
+                    raise
         except TimeoutError as error:
             if isinstance(error, ConnectError):
                 raise
@@ -382,18 +385,22 @@ class connect:
                 endpoint.close()
             else:
                 sock.close()
-            if isinstance(error, ConnectionError) and not isinstance(error, ConnectError):
-                raise self._explain(error, host) from error
+            if isinstance(error, ConnectionError):
+                raise self._explain(error, host) from None
             raise
 
     def _explain(self, error: Exception, host: str) -> ConnectError:
         """The exception for the user when the connection failed with *error*."""
         where = f"{self._url.authority} ({host})" if host != self._url.host else self._url.authority
-        if isinstance(error, IdleTimeout):
+        if isinstance(error, IdleTimeout) or (
+            isinstance(error, HandshakeError) and error.code is None
+        ):
             return ConnectTimeout(
                 f"no answer from {where}; check that the server runs and that UDP port "
                 f"{self._url.port} is open on the way"
             )
+        if isinstance(error, ConnectError):
+            return error
         if isinstance(error, TransportError):
             return _explain_transport(error, where)
         if isinstance(error, ApplicationError) and error.remote:

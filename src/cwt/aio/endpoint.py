@@ -125,6 +125,11 @@ class Endpoint:
         self._closing = True
         self.wake()
 
+    def close_when_sent(self) -> None:
+        """Close once what is due now was sent."""
+        self.wake()
+        self.loop.call_soon(self.close)
+
     async def sent(self, timeout: float = 1.0) -> None:
         """Send what is due now; waits while the socket takes no more, at most *timeout* seconds."""
         self._transmit()
