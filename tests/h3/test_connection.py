@@ -462,6 +462,14 @@ def test_the_peers_limit_on_field_sections() -> None:
         rig.h3.send_request([*GET, (b"a", b"b" * 100)])
 
 
+def test_no_setting_of_a_client_makes_a_response_fail() -> None:
+    rig = Rig()
+    rig.control(b"\x00\x04\x02\x06\x00")
+    stream = rig.request(HEAD, fin=True)
+    rig.h3.send_headers(stream, OK, True)
+    assert frames(rig.peer.unread(stream))
+
+
 def test_field_sections_for_a_peer_that_does_not_read_are_bounded() -> None:
     rig = Rig()
     stream = rig.request(HEAD)

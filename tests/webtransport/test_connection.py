@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -22,6 +22,8 @@ from cwt.errors import SessionClosed as SessionClosedError
 from cwt.h3.capsules import encode_capsule
 from cwt.webtransport.codes import to_http3
 from tests.h3.support import GET, data_frame, headers_frame
+from tests.webtransport import hostile
+from tests.webtransport.hostile import drive
 from tests.webtransport.support import (
     SETTINGS,
     Pair,
@@ -745,21 +747,8 @@ def test_random_bytes_never_raise(
     drive(rig)
 
 
-def drive(rig: Rig) -> None:
-    """Poll, and do with every event what an application does."""
-    events: list[Any] = rig.poll()
-    for event in events:
-        match event:
-            case wt.SessionRequested(session_id):
-                rig.wt.accept(session_id)
-            case wt.StreamReadable(stream_id):
-                try:
-                    while rig.wt.stream_recv(stream_id) is not None:
-                        pass
-                except StreamReset:
-                    pass
-            case wt.StreamWritable(stream_id):
-                try:
-                    rig.wt.stream_send(stream_id, b"x")
-                except StreamStopped:
-                    pass
+@pytest.mark.parametrize("seed", range(8))
+def test_broken_sessions_never_raise(seed: int) -> None:
+    random = Random(seed)
+    outcomes = [hostile.session(random) for _ in range(100)]
+    assert None in outcomes and len(set(outcomes)) > 5

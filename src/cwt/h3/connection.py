@@ -257,7 +257,8 @@ class Connection:
         """Client: send a request, pseudo-header fields first; returns its stream id.
 
         Raises StreamLimitError when the peer allows no more streams now, ConnectError after its
-        GOAWAY, ValueError for fields that HTTP forbids.  RFC 9114 Section 4.1.
+        GOAWAY, ValueError for fields that HTTP forbids or that are larger than the server accepts.
+        RFC 9114 Section 4.1.
         """
         if not self._is_client:
             raise RuntimeError("only a client sends requests")
@@ -265,7 +266,10 @@ class Connection:
             raise ConnectError("the server is going away; open a new connection")
         lines = normalize(headers)
         method = _checked(check_request, lines)[b":method"]
-        self._check_section(lines)
+        settings = self.peer_settings or {}
+        limit = settings.get(Setting.MAX_FIELD_SECTION_SIZE)
+        if limit is not None and section_size(lines) > limit:
+            raise ValueError(f"the server accepts no more than {limit} bytes of header fields")
         stream_id = self.quic.open_stream(True)
         if stream_id is None:
             raise StreamLimitError("the server allows no more requests now; wait for one to end")
@@ -280,9 +284,11 @@ class Connection:
 
         A stream that the peer has stopped or that is gone takes it silently.  Raises ValueError for
         fields that HTTP forbids, BufferFull when the peer does not read.  RFC 9114 Section 4.1.
+
+        A client's SETTINGS_MAX_FIELD_SECTION_SIZE is not enforced on responses: it is advice, and no
+        setting of a client may make the server's own code fail.
         """
         lines = normalize(headers)
-        self._check_section(lines)
         request = self._requests.get(stream_id)
         if request is None or request.sent_all:
             return
@@ -408,13 +414,6 @@ class Connection:
 
     def _send_decoder_stream(self, data: bytes) -> None:
         self._critical.send(StreamType.QPACK_DECODER, data)
-
-    def _check_section(self, lines: FieldLines) -> None:
-        if self.peer_settings is None:
-            return
-        limit = self.peer_settings.get(Setting.MAX_FIELD_SECTION_SIZE)
-        if limit is not None and section_size(lines) > limit:
-            raise ValueError(f"the peer accepts no more than {limit} bytes of header fields")
 
     def _encode(self, stream_id: int, lines: FieldLines) -> bytes:
         instructions, section = self._encoder.encode(stream_id, lines)

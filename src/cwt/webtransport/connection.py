@@ -420,7 +420,7 @@ class Connection:
         if session.state is not State.OPEN:
             self.h3.reset(session_id, H3ErrorCode.REQUEST_CANCELLED)
         else:
-            self._send_on_connect_stream(session, close_capsule(code, reason), fin=True)
+            self._finish(session, close_capsule(code, reason))
             self.h3.discard(session_id)
         self._end(session, SessionClosed(session_id, code, reason, remote=False))
 
@@ -429,11 +429,12 @@ class Connection:
         session = self._sessions.get(session_id)
         if session is not None and session.state is State.OPEN and not session.drain_sent:
             session.drain_sent = True
-            self._send_on_connect_stream(session, drain_capsule())
+            self.h3.send_whole(session_id, drain_capsule())
 
-    def _send_on_connect_stream(self, session: Session, data: bytes, fin: bool = False) -> None:
+    def _finish(self, session: Session, data: bytes) -> None:
+        """The last bytes on our side of the CONNECT stream."""
         try:
-            self.h3.send_whole(session.session_id, data, fin)
+            self.h3.send_whole(session.session_id, data, fin=True)
         except BufferFull:  # the peer withholds credit: the session must end all the same
             self.h3.reset(session.session_id, H3ErrorCode.WT_SESSION_GONE)
 
@@ -466,7 +467,7 @@ class Connection:
 
     def _on_close(self, session: Session, close: Close) -> None:
         """The peer closed the session: answer with the end of our side."""
-        self._send_on_connect_stream(session, b"", fin=True)
+        self._finish(session, b"")
         self._end(session, SessionClosed(session.session_id, close.code, close.reason))
         self._expect_end(session.session_id)
 
