@@ -446,7 +446,7 @@ cdef class Connection(PacketHandler):
         return 0
 
     cdef int on_versions(self, list versions) except -1:
-        listed = ", ".join(f"0x{version:08x}" for version in versions)
+        listed = ", ".join([f"0x{version:08x}" for version in versions])
         self.closing.finish(HandshakeError(
             f"the server speaks none of our QUIC versions, but {listed or 'none at all'}",
             TransportErrorCode.VERSION_NEGOTIATION_ERROR,

@@ -18,7 +18,7 @@ cdef bint read_type(Reader* r, uint64_t* type) noexcept nogil:
 
 cdef bint read_ack(Reader* r, uint64_t type, AckFrame* frame) noexcept nogil:
     # The ranges are walked here so that whoever uses them need not check: none goes below zero.
-    cdef uint64_t _i, gap, length, smallest
+    cdef uint64_t left, gap, length, smallest
     if not (
         read_varint(r, &frame.largest) and read_varint(r, &frame.delay)
         and read_varint(r, &frame.range_count) and read_varint(r, &frame.first_range)
@@ -28,7 +28,9 @@ cdef bint read_ack(Reader* r, uint64_t type, AckFrame* frame) noexcept nogil:
         return False
     smallest = frame.largest - frame.first_range
     frame.ranges = r[0]
-    for _i in range(frame.range_count):
+    left = frame.range_count
+    while left:
+        left -= 1
         if not read_varint(r, &gap) or not read_varint(r, &length):
             return False
         if gap + 2 > smallest or length > smallest - gap - 2:
@@ -260,12 +262,14 @@ cdef object parse_one(Reader* r, uint64_t type):
 
 cdef object parse_ack(Reader* r, uint64_t type):
     cdef AckFrame ack
-    cdef uint64_t _i, gap = 0, length = 0, smallest
+    cdef uint64_t left, gap = 0, length = 0, smallest
     if not read_ack(r, type, &ack):
         return None
     smallest = ack.largest - ack.first_range
     ranges = [(smallest, ack.largest + 1)]
-    for _i in range(ack.range_count):
+    left = ack.range_count
+    while left:
+        left -= 1
         read_pair(&ack.ranges, &gap, &length)
         smallest -= gap + 2
         ranges.append((smallest - length, smallest + 1))

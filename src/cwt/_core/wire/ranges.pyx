@@ -31,7 +31,7 @@ cdef class RangeSet:
         return self.contains(value)
 
     def __repr__(self):
-        return "RangeSet(" + ", ".join(f"{start}..{end - 1}" for start, end in self) + ")"
+        return "RangeSet(" + ", ".join([f"{start}..{end - 1}" for start, end in self]) + ")"
 
     cdef size_t _find(self, uint64_t value) noexcept:
         # Index of the first interval that ends at or after value (it may touch or contain it).
