@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,13 +43,14 @@ def serve(certificate: Certificate) -> Serve:
     """Starts a server with a handler, gives its URL."""
 
     @asynccontextmanager
-    async def run(handler: object) -> AsyncIterator[str]:
+    async def run(handler: Any, **options: Any) -> AsyncIterator[str]:
         async with cwt.serve(
             handler,
             "127.0.0.1",
             0,
             certfile=certificate.certfile,
             keyfile=certificate.keyfile,
+            **options,
         ) as server:
             yield f"https://127.0.0.1:{server.port}/"
 

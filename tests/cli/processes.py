@@ -50,9 +50,14 @@ class Running:
             timer.cancel()
         raise AssertionError(f"{text!r} did not come:\n{''.join(self.lines)}")
 
-    def interrupt(self) -> tuple[int, str]:
+    def interrupt(self, number: int = signal.SIGINT) -> tuple[int, str]:
         """What Ctrl-C does; the exit status, and the rest of the output."""
-        self._process.send_signal(signal.SIGINT)
+        self._process.send_signal(number)
+        rest, _ = self._process.communicate(timeout=PATIENCE)
+        return self._process.returncode, rest
+
+    def wait(self) -> tuple[int, str]:
+        """The exit status, and the rest of the output, once it has ended by itself."""
         rest, _ = self._process.communicate(timeout=PATIENCE)
         return self._process.returncode, rest
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import signal
 import socket
 import time
 import urllib.request
@@ -39,6 +40,17 @@ def status_of(page: str) -> dict[str, Any]:
     with urllib.request.urlopen(f"{page}status.json") as response:
         result: dict[str, Any] = json.load(response)
         return result
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+def test_sigterm_ends_it_in_order(loop: str) -> None:
+    pytest.importorskip("uvloop")
+    arguments = ("demo", "--port", "0", "--http-port", "0", "--loop", loop)
+    with processes.running(*arguments) as command:
+        command.wait_for("Ctrl-C")
+        status, rest = command.interrupt(signal.SIGTERM)
+    assert status == 0
+    assert "Traceback" not in rest
 
 
 def test_once_runs_the_self_check() -> None:

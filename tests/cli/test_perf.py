@@ -6,6 +6,8 @@ import asyncio
 import io
 import json
 import re
+import signal
+import time
 
 import pytest
 from click.testing import CliRunner
@@ -50,6 +52,35 @@ def test_client_shows_a_table() -> None:
         assert "s/GB" in done.stdout
         assert "median" in done.stdout
         assert server.interrupt()[0] == 0
+
+
+def test_no_server_is_told_in_words() -> None:
+    with processes.running(
+        "perf", "server", "--host", "127.0.0.1", "--port", "0", "--json"
+    ) as server:
+        port = json.loads(server.wait_for("port"))["port"]
+        assert server.interrupt(signal.SIGTERM)[0] == 0
+    url = f"https://127.0.0.1:{port}"
+    done = processes.run("perf", "client", url, "--insecure", "--open-timeout", "0.3")
+    assert done.returncode == 1
+    assert f"no session with 127.0.0.1:{port}" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_client_ends_when_the_server_does() -> None:
+    with processes.running("perf", "server", "--host", "127.0.0.1", "--port", "0") as server:
+        found = re.search(r"(https://\S+) --hash (\w+)", server.wait_for("perf client"))
+        assert found
+        with processes.running(
+            *("perf", "client", found[1], "--hash", found[2], "-d", "60", "-t", "down", "--json")
+        ) as client:
+            time.sleep(1.5)
+            assert server.interrupt(signal.SIGTERM)[0] == 0
+            status, output = client.wait()
+    assert status == 1
+    assert "Error: " in output
+    assert "Traceback" not in output
 
 
 def test_wrong_hash_is_told_in_words() -> None:

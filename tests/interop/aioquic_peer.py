@@ -104,7 +104,7 @@ class PeerSession:
     """One WebTransport session."""
 
     def __init__(self, peer: Peer, session_id: int, headers: Headers) -> None:
-        self._peer = peer
+        self.peer = peer
         self.session_id = session_id
         self.headers = headers
         self.incoming_bi: asyncio.Queue[PeerStream] = asyncio.Queue()
@@ -133,21 +133,21 @@ class PeerSession:
             self.closed.set_result((0, ""))
 
     def open_stream(self, *, bidirectional: bool) -> PeerStream:
-        stream_id = self._peer.h3.create_webtransport_stream(
+        stream_id = self.peer.h3.create_webtransport_stream(
             self.session_id, is_unidirectional=not bidirectional
         )
-        self._peer.transmit()
-        return self._peer.add_stream(stream_id)
+        self.peer.transmit()
+        return self.peer.add_stream(stream_id)
 
     def send_datagram(self, data: bytes) -> None:
-        self._peer.h3.send_datagram(self.session_id, data)
-        self._peer.transmit()
+        self.peer.h3.send_datagram(self.session_id, data)
+        self.peer.transmit()
 
     def close(self, code: int = 0, reason: str = "") -> None:
         body = code.to_bytes(4, "big") + reason.encode()
         capsule = encode_uint_var(CLOSE_WT_SESSION) + encode_uint_var(len(body)) + body
-        self._peer.h3.send_data(self.session_id, capsule, end_stream=True)
-        self._peer.transmit()
+        self.peer.h3.send_data(self.session_id, capsule, end_stream=True)
+        self.peer.transmit()
 
 
 Handler = Callable[[PeerSession], Awaitable[None]]

@@ -202,6 +202,17 @@ async def test_unknown_path_is_rejected(certificate: Certificate) -> None:
     assert caught.value.args == (404,)
 
 
+async def test_key_update_and_connection_id_change_by_the_client(certificate: Certificate) -> None:
+    async with connected(echo_streams, certificate) as session:
+        for change in ("request_key_update", "change_connection_id", "request_key_update"):
+            data = os.urandom(100_000)
+            stream = session.open_stream(bidirectional=True)
+            stream.write(data[:50_000])
+            getattr(session.peer, change)()
+            stream.write(data[50_000:], fin=True)
+            assert await stream.read() == data
+
+
 async def test_plain_request_gets_an_answer(certificate: Certificate) -> None:
     """A server of sessions tells a plain HTTP/3 request so, and stays up."""
     async with cwt.serve(

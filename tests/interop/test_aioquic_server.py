@@ -69,6 +69,24 @@ async def test_after_a_retry(certificate: Certificate) -> None:
         assert await stream.read() == b"hello"
 
 
+async def test_key_update_and_connection_id_change_by_the_server(certificate: Certificate) -> None:
+    async def handler(session: PeerSession) -> None:
+        for change in ("request_key_update", "change_connection_id", "request_key_update"):
+            stream = await session.incoming_bi.get()
+            getattr(session.peer, change)()
+            await echo(stream)
+
+    async with connected(handler, certificate) as session:
+        for _ in range(3):
+            data = os.urandom(100_000)
+            stream = await session.open_bi()
+            async with asyncio.TaskGroup() as tasks:
+                received = tasks.create_task(stream.read())
+                await stream.write(data)
+                await stream.finish()
+            assert received.result() == data
+
+
 async def test_unidirectional_echo(certificate: Certificate) -> None:
     async def handler(session: PeerSession) -> None:
         data = await (await session.incoming_uni.get()).read()

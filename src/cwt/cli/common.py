@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
+import signal
 from collections.abc import Callable, Coroutine
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, TypeVar
@@ -39,7 +42,10 @@ def loop_option(function: F) -> F:
 
 
 def run(main: Coroutine[Any, Any, T], loop: str = "auto") -> T:
-    """Run ``main`` to its end on the chosen event loop."""
+    """Run ``main`` to its end on the chosen event loop.
+
+    SIGTERM ends it in order, as Ctrl-C does, but without a KeyboardInterrupt.
+    """
     factory: Callable[[], asyncio.AbstractEventLoop] | None = None
     if loop != "asyncio":
         try:
@@ -53,7 +59,33 @@ def run(main: Coroutine[Any, Any, T], loop: str = "auto") -> T:
                     'uvloop is not installed; run: pip install "cwt-quic[uvloop]"'
                 )
     with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(main)
+        return runner.run(_until_terminated(main))
+
+
+async def _until_terminated(main: Coroutine[Any, Any, T]) -> T:
+    terminated = False
+
+    def terminate() -> None:
+        nonlocal terminated
+        terminated = True
+        task.cancel()
+
+    loop = asyncio.get_running_loop()
+    task = loop.create_task(main)
+    with contextlib.suppress(ValueError, RuntimeError):  # not the main thread
+        loop.add_signal_handler(signal.SIGTERM, terminate)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if not task.done():  # it is we who are cancelled, by Ctrl-C
+            task.cancel()
+            await asyncio.wait([task])
+        if terminated:
+            raise click.exceptions.Exit(0)
+        raise
+    finally:
+        with contextlib.suppress(ValueError, RuntimeError):
+            loop.remove_signal_handler(signal.SIGTERM)
 
 
 def package_version() -> str:
@@ -70,7 +102,7 @@ def explain(error: BaseException) -> str | None:
         error = error.exceptions[0]
     if isinstance(error, CwtError):
         return str(error)
-    if isinstance(error, OSError):
+    if isinstance(error, OSError) and error.errno != errno.EPIPE:
         text = error.strerror or str(error)
         return f"{error.filename}: {text}" if error.filename else text
     return None

@@ -96,6 +96,11 @@ class Runner:
         """What the server says of itself."""
         return Report.decode(await _ask(session, b"report\n"))
 
+    async def check(self) -> None:
+        """See whether such a server is there at all; raises what connecting raises."""
+        async with self.connect() as session:
+            await self.report(session)
+
     async def run(self, test: str, measurement: Measurement) -> None:
         """Fill ``measurement`` in; it may be looked at meanwhile."""
         async with self.connect() as session:

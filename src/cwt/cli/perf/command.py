@@ -124,6 +124,13 @@ async def _serve(
     help="Trust the certificate authorities in this PEM file.",
 )
 @click.option("--insecure", is_flag=True, help="Trust any certificate.")
+@click.option(
+    "--open-timeout",
+    type=click.FloatRange(0.05),
+    default=10.0,
+    show_default=True,
+    help="Seconds to wait for a connection.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @loop_option
 def client_command(
@@ -138,6 +145,7 @@ def client_command(
     digest: str | None,
     ca: str | None,
     insecure: bool,
+    open_timeout: float,
     as_json: bool,
     loop: str,
 ) -> None:
@@ -148,7 +156,7 @@ def client_command(
     """
     options = Options(
         url=_complete(url) if url else "",
-        connect=_trust(digest, ca, insecure),
+        connect={**_trust(digest, ca, insecure), "open_timeout": open_timeout},
         duration=duration,
         streams=streams,
         concurrency=concurrency,
@@ -200,7 +208,13 @@ async def _measure(options: Options, tests: tuple[str, ...], as_json: bool, loop
         if not options.url:
             url, digest = await stack.enter_async_context(_own_server(loop))
             options = replace(
-                options, url=url, connect={"server_certificate_hashes": [bytes.fromhex(digest)]}
+                options,
+                url=url,
+                connect={
+                    **options.connect,
+                    "verify": True,
+                    "server_certificate_hashes": [bytes.fromhex(digest)],
+                },
             )
         runner = Runner(options)
         found = [Measurement(test, TESTS[test][1]) for test in tests]
@@ -215,6 +229,7 @@ async def _measure(options: Options, tests: tuple[str, ...], as_json: bool, loop
             print(json.dumps(result, indent=2))
             return
         console = Console(highlight=False)
+        await runner.check()
         with Live(
             get_renderable=lambda: table(options.url, found, options.duration),
             console=console,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich.box import SIMPLE_HEAD
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -15,30 +16,32 @@ __all__ = ["table"]
 def table(url: str, found: list[Measurement], duration: float) -> Table:
     """What was found so far."""
     result = Table(
-        title=f"cwt perf  [dim]{url}[/]", title_justify="left", title_style="bold", expand=False
+        title=f"cwt perf  [dim]{url}[/]",
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
     )
     result.add_column("test")
-    result.add_column("")
-    result.add_column("rate", justify="right")
-    result.add_column("total", justify="right", style="dim")
-    result.add_column("CPU here", justify="right")
-    result.add_column("CPU there", justify="right")
-    result.add_column("more", style="dim")
+    result.add_column("rate", justify="right", no_wrap=True)
+    result.add_column("total", justify="right", style="dim", no_wrap=True)
+    result.add_column("CPU here", justify="right", no_wrap=True)
+    result.add_column("CPU there", justify="right", no_wrap=True)
+    result.add_column("", style="dim")
     for measurement in found:
         if not measurement.seconds:
-            result.add_row(measurement.test, TESTS[measurement.test][2], style="dim")
+            about = TESTS[measurement.test][2]
+            result.add_row(measurement.test, "", "", "", "", about, style="dim")
             continue
         here, there = _cpu(measurement)
+        progress = ProgressBar(duration, min(measurement.seconds, duration), width=24)
         result.add_row(
             f"[bold]{measurement.test}[/]",
-            TESTS[measurement.test][2]
-            if measurement.done
-            else ProgressBar(duration, min(measurement.seconds, duration), width=24),
             f"[bold]{_rate(measurement)}[/]",
             _total(measurement),
             here,
             there,
-            Text(_more(measurement)),
+            Text(_more(measurement)) if measurement.done else progress,
         )
     return result
 
@@ -79,4 +82,4 @@ def _more(found: Measurement) -> str:
         parts.append(f"{found.details['streams']:.0f} streams")
     if found.details.get("server_packets_lost"):
         parts.append(f"{found.details['server_packets_lost']:.0f} packets lost")
-    return ", ".join(parts)
+    return ", ".join(parts) or TESTS[found.test][2]
