@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import pytest
@@ -9,6 +10,7 @@ from benchmarks.memory import measure
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.skipif("ASAN_OPTIONS" in os.environ, reason="the sanitizer keeps freed memory")
 async def test_memory_is_bounded() -> None:
     figures = await measure(sessions=200, flood_size=1_000_000_000, seconds=1.0)
     assert figures["idle_sessions"] == 200
