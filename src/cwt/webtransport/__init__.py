@@ -1,4 +1,18 @@
-"""WebTransport over HTTP/3, sans-IO (draft-ietf-webtrans-http3)."""
+"""WebTransport over HTTP/3, sans-IO (draft-ietf-webtrans-http3).
+
+All sessions of one QUIC connection, in either role, driven by ``poll``::
+
+    connection = webtransport.Connection(h3.Connection(quic_connection, config))
+    for event in connection.poll():                    # whenever QUIC has news
+        match event:
+            case webtransport.SessionRequested(session_id, origin=origin):
+                connection.accept(session_id)          # or reject(session_id, 403)
+            case webtransport.StreamReadable(stream_id):
+                while (item := connection.stream_recv(stream_id)) is not None:
+                    data, fin = item
+            case webtransport.DatagramReceived(session_id, data):
+                connection.send_datagram(session_id, data)
+"""
 
 from __future__ import annotations
 
