@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cwt import h3
 from cwt import webtransport as wt
 from cwt._core.wire import varint
 from cwt.config import Config
@@ -260,6 +261,27 @@ def test_datagrams() -> None:
     with pytest.raises(DatagramTooLarge) as error:
         pair.client.send_datagram(session, bytes(limit + 1))
     assert error.value.limit == limit
+
+
+def test_datagrams_of_other_requests_pass_through() -> None:
+    rig = Rig()
+    stream = rig.stream(headers_frame(connect_lines("connect-udp")), bidirectional=True)
+    assert rig.saw(h3.RequestReceived)
+    rig.peer.dgram_send(varint.encode(stream // 4) + b"\0packet")
+    rig.poll()
+    assert rig.saw(h3.DatagramReceived) == [h3.DatagramReceived(stream, b"\0packet")]
+    assert not rig.saw(wt.DatagramReceived)
+
+
+def test_datagrams_of_a_request_that_waits_for_the_settings() -> None:
+    rig = Rig(None)
+    session = rig.request()
+    rig.peer.dgram_send(b"\0x")
+    rig.poll()
+    rig.settings(SETTINGS["draft-02"])
+    rig.wt.accept(session)
+    rig.poll()
+    assert rig.saw(wt.DatagramReceived) == [wt.DatagramReceived(session, b"x")]
 
 
 def test_a_peer_that_takes_no_datagrams() -> None:

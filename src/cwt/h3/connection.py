@@ -164,6 +164,11 @@ class Connection:
         """Whether *stream_id* is a request in progress."""
         return stream_id in self._requests
 
+    def has_head(self, stream_id: int) -> bool:
+        """Whether the header fields of the request or response *stream_id* have arrived."""
+        request = self._requests.get(stream_id)
+        return request is not None and (request.reader is None or request.reader.has_head)
+
     def is_critical(self, stream_id: int) -> bool:
         """Whether *stream_id* is our control stream or a QPACK stream of ours."""
         return self._critical.is_ours(stream_id)

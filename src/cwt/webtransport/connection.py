@@ -166,7 +166,13 @@ class Connection:
         session = self._sessions.get(session_id)
         if session is not None and session.state is State.OPEN:
             self._events.append(DatagramReceived(session_id, payload))
-        elif session is not None or not (self._is_client or session_id in self._closed):
+        elif session is not None or session_id in self._waiting:
+            self._early.add_datagram(session_id, payload)
+        elif session_id in self._closed:
+            return
+        elif self.h3.has_head(session_id):
+            self._events.append(h3_events.DatagramReceived(session_id, payload))
+        elif not self._is_client:
             self._early.add_datagram(session_id, payload)
 
     def _take_http3_events(self) -> None:
