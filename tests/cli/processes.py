@@ -71,6 +71,8 @@ def running(*arguments: str) -> Iterator[Running]:
         stderr=subprocess.STDOUT,
         text=True,
         env=environment(),
+        # In the background of a shell, as tests may run, SIGINT is ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         yield Running(process)
