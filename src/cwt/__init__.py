@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cwt.aio.client import connect
     from cwt.aio.datagrams import Datagrams
     from cwt.aio.headers import Headers
+    from cwt.aio.order import SendGroup
     from cwt.aio.request import SessionRequest
     from cwt.aio.server import Limits, Server, ServerStats, serve
     from cwt.aio.session import CloseInfo, Session, SessionStats
@@ -50,6 +51,7 @@ _MODULES = {
     "cwt.aio.client": "connect",
     "cwt.aio.datagrams": "Datagrams",
     "cwt.aio.headers": "Headers",
+    "cwt.aio.order": "SendGroup",
     "cwt.aio.request": "SessionRequest",
     "cwt.aio.server": "Limits Server ServerStats serve",
     "cwt.aio.session": "CloseInfo Session SessionStats",
@@ -85,6 +87,7 @@ __all__ = [
     "IdleTimeout",
     "Limits",
     "RecvStream",
+    "SendGroup",
     "SendStream",
     "Server",
     "ServerStats",

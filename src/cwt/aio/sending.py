@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from cwt._types import Buffer
+    from cwt.aio.order import SendGroup
     from cwt.aio.receiving import RecvState
     from cwt.aio.session import Session
 
@@ -58,8 +59,11 @@ class SendState:
     __slots__ = (
         "error",
         "fin_sent",
+        "group",
+        "incremental",
         "is_done",
         "is_open",
+        "order",
         "rest",
         "session",
         "stream_id",
@@ -81,6 +85,9 @@ class SendState:
         """Everything including FIN is acknowledged, or the stream was abandoned."""
         self.error: Exception | None = None
         self.urgency = 3
+        self.incremental = True
+        self.order: int | None = None
+        self.group = session._send_group
         self.waiters: list[asyncio.Future[None]] = []
 
     def check_open(self) -> None:
@@ -180,6 +187,23 @@ class SendState:
             return True
         return self.rest is None and self.session._connection.quic.stream_acked(self.stream_id)
 
+    def prioritize(self, urgency: int, incremental: bool) -> None:
+        """How the stream competes with the others of the connection (RFC 9218)."""
+        self.urgency = urgency
+        self.incremental = incremental
+        if not self.is_done:
+            self.session._connection.quic.stream_priority(self.stream_id, urgency, incremental)
+
+    def arrange(self, order: int | None, group: SendGroup) -> None:
+        """Set the send order, and the group in which it counts."""
+        self.group._remove(self)
+        self.order = order
+        self.group = group
+        if order is None:
+            self.prioritize(3, True)
+        elif not self.is_done:
+            group._put(self, order)
+
     async def changed(self) -> None:
         """Wait for the next news."""
         waiter = self.session._connection.loop.create_future()
@@ -193,6 +217,8 @@ class SendState:
     def _forget(self) -> None:
         self.is_done = True
         self.session._connection.senders.pop(self.stream_id, None)
+        if self.order is not None:
+            self.group._remove(self)
 
     def _wake(self) -> None:
         if self.waiters:
@@ -326,16 +352,34 @@ class SendStream(Stream):
 
     @property
     def priority(self) -> int:
-        """Urgency from 0, sent first, to 7 (RFC 9218 Section 4.1); 3 unless set."""
+        """Urgency from 0, sent first, to 7 (RFC 9218 Section 4.1); 3 unless set, and what follows from
+        :attr:`send_order` once that is."""
         return self._tx.urgency
 
     @priority.setter
     def priority(self, urgency: int) -> None:
         if not 0 <= urgency <= 7:
             raise ValueError(f"priority is from 0 (first) to 7 (last), not {urgency!r}")
-        self._tx.urgency = urgency
-        if not self._tx.is_done:
-            self._session._connection.quic.stream_priority(self._stream_id, urgency)
+        self._tx.prioritize(urgency, self._tx.incremental)
+
+    @property
+    def send_order(self) -> int | None:
+        """Streams of a :attr:`send_group` with a higher number go first; None for no order: such a stream
+        shares evenly with its like."""
+        return self._tx.order
+
+    @send_order.setter
+    def send_order(self, order: int | None) -> None:
+        self._tx.arrange(order, self._tx.group)
+
+    @property
+    def send_group(self) -> SendGroup:
+        """The streams that :attr:`send_order` is compared with: all of the session unless set."""
+        return self._tx.group
+
+    @send_group.setter
+    def send_group(self, group: SendGroup) -> None:
+        self._tx.arrange(self._tx.order, group)
 
     async def __aenter__(self) -> Self:
         return self

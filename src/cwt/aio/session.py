@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cwt.aio.datagrams import Datagrams
 from cwt.aio.headers import Headers
 from cwt.aio.incoming import Incoming
+from cwt.aio.order import SendGroup
 from cwt.aio.receiving import RecvState, RecvStream
 from cwt.aio.sending import SendState, SendStream, check_code
 from cwt.aio.stream import BiStream
@@ -71,6 +72,7 @@ class Session:
         "_openers",
         "_params",
         "_protocol",
+        "_send_group",
         "_session_id",
         "_stats",
         "_url",
@@ -111,6 +113,7 @@ class Session:
             False: deque(),
         }
         self._stats: SessionStats | None = None
+        self._send_group = SendGroup()
         self.datagrams = Datagrams(self, connection.config.datagram_recv_queue)
         self.incoming_bi = Incoming(loop)
         self.incoming_uni = Incoming(loop)
@@ -182,19 +185,40 @@ class Session:
 
     # Streams
 
-    async def open_bi(self, *, wait: bool = True) -> BiStream:
-        """Open a bidirectional stream.
+    async def open_bi(
+        self,
+        *,
+        wait: bool = True,
+        send_order: int | None = None,
+        send_group: SendGroup | None = None,
+    ) -> BiStream:
+        """Open a bidirectional stream, with its :attr:`SendStream.send_order` and group.
 
         Waits while the peer allows no more of them; with ``wait=False``, :class:`StreamLimitError` is
         raised instead.  Raises :class:`SessionClosed` or :class:`ConnectionClosed` when that ended.
         """
         stream = await self._open(True, wait)
         assert isinstance(stream, BiStream)
+        if send_order is not None or send_group is not None:
+            stream._tx.arrange(send_order, send_group or self._send_group)
         return stream
 
-    async def open_uni(self, *, wait: bool = True) -> SendStream:
+    async def open_uni(
+        self,
+        *,
+        wait: bool = True,
+        send_order: int | None = None,
+        send_group: SendGroup | None = None,
+    ) -> SendStream:
         """Open a unidirectional stream, as :meth:`open_bi`."""
-        return await self._open(False, wait)
+        stream = await self._open(False, wait)
+        if send_order is not None or send_group is not None:
+            stream._tx.arrange(send_order, send_group or self._send_group)
+        return stream
+
+    def send_group(self) -> SendGroup:
+        """A new group of streams, to order among themselves with :attr:`SendStream.send_order`."""
+        return SendGroup()
 
     async def accept_bi(self) -> BiStream:
         """The next bidirectional stream that the peer opened; raises as :meth:`open_bi`."""
