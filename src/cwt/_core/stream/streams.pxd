@@ -32,6 +32,7 @@ cdef class StreamQueue:
 
     cdef void push(self, Stream stream) noexcept
     cdef Stream pop(self)
+    cdef int remove(self, Stream stream) except -1
 
 
 cdef class Streams:

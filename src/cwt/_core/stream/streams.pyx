@@ -54,6 +54,21 @@ cdef class StreamQueue:
         stream.next = None
         return stream
 
+    cdef int remove(self, Stream stream) except -1:
+        cdef Stream before = self.first
+        if before is stream:
+            self.pop()
+            return 0
+        while before is not None and before.next is not stream:
+            before = before.next
+        if before is None:
+            return 0
+        before.next = stream.next
+        if self.last is stream:
+            self.last = before
+        stream.next = None
+        return 0
+
 
 @cython.final
 cdef class Streams:
@@ -660,13 +675,19 @@ cdef class Streams:
         return stream is None or stream.send is None or stream.send.all_acked()
 
     cdef int prioritize(self, uint64_t stream_id, int urgency, bint incremental) except -1:
-        # Takes effect when the stream is queued next.
         cdef Stream stream = self._known(stream_id)
         if not 0 <= urgency < URGENCIES:
             raise ValueError(f"urgency must be 0 to {URGENCIES - 1}, not {urgency}")
-        if stream is not None:
+        if stream is None:
+            return 0
+        stream.incremental = incremental
+        if stream.urgency != urgency:
+            if stream.queued:
+                (<StreamQueue>self.queues[stream.urgency]).remove(stream)
+                stream.queued = False
+                stream.urgency = <uint8_t>urgency
+                self._queue(stream)
             stream.urgency = <uint8_t>urgency
-            stream.incremental = incremental
         return 0
 
     cdef list take_readable(self):
