@@ -66,6 +66,7 @@ cdef class LossRecovery:
     ) except -1:
         cdef SentPackets s = self.sent(space)
         cdef uint64_t i, end, start, gap = 0, length = 0, settled = s.outstanding
+        cdef uint64_t position, oldest
         cdef int64_t largest_time = -1
         cdef bint eliciting = False, limited = 2 * self.bytes_in_flight >= self.congestion.window
         cdef SentPacket* packet
@@ -73,10 +74,12 @@ cdef class LossRecovery:
             raise TransportError(
                 TransportErrorCode.PROTOCOL_VIOLATION, "ACK of a packet that was not sent", ACK
             )
-        if ack.largest >= s.base:
-            packet = s.at(ack.largest)
-            if packet.flags & OUTSTANDING:
+        position = s.find(ack.largest)
+        if position < s.tail:
+            packet = s.at(position)
+            if packet.number == ack.largest and packet.flags & OUTSTANDING:
                 largest_time = packet.time
+        oldest = s.at(s.head).number if s.head < s.tail else s.next
         end = ack.largest + 1
         start = ack.largest - ack.first_range
         for i in range(ack.range_count + 1):
@@ -89,7 +92,7 @@ cdef class LossRecovery:
                 raise TransportError(
                     TransportErrorCode.PROTOCOL_VIOLATION, "ACK of a skipped packet number", ACK
                 )
-            if end <= s.base:
+            if end <= oldest:
                 break
             self._acked(space, start, end, now, limited, &eliciting, handler)
         if settled == s.outstanding:
@@ -113,13 +116,14 @@ cdef class LossRecovery:
         RecordHandler handler
     ) except -1:
         cdef SentPackets s = self.sent(space)
-        cdef uint64_t number
+        cdef uint64_t position
         cdef SentPacket* packet
         cdef SentPacket copy
         cdef int i
-        start = max(start, s.base)
-        for number in range(start, end):
-            packet = s.at(number)
+        for position in range(s.find(start), s.tail):
+            packet = s.at(position)
+            if packet.number >= end:
+                break
             if not packet.flags & OUTSTANDING:
                 continue
             copy = packet[0]
@@ -149,19 +153,19 @@ cdef class LossRecovery:
         cdef SentPackets s = self.sent(space)
         cdef int64_t delay = self.rtt.loss_delay(), newest = -1, time
         cdef int64_t run_start = -1, run = 0
-        cdef uint64_t number
+        cdef uint64_t position
         cdef SentPacket* packet
         self.loss_time[space] = 0
         if self.largest_acked[space] < 0:
             return 0
-        for number in range(s.base, min(<uint64_t>self.largest_acked[space], s.next)):
-            packet = s.at(number)
+        for position in range(s.head, s.find(self.largest_acked[space])):
+            packet = s.at(position)
             if packet.flags & ACKED:
                 run_start = -1
             if not packet.flags & OUTSTANDING:
                 continue
             time = packet.time
-            if time + delay > now and <uint64_t>self.largest_acked[space] < number + PACKET_THRESHOLD:
+            if time + delay > now and <uint64_t>self.largest_acked[space] < packet.number + PACKET_THRESHOLD:
                 self.loss_time[space] = time + delay
                 break
             newest = time
@@ -186,7 +190,7 @@ cdef class LossRecovery:
                 return 0
             # The server may be blocked by the anti-amplification limit: keep asking.
             which[0] = 1 if self.has_handshake_keys else 0
-            deadline = max(max(self.last_eliciting[0], self.last_eliciting[1]), <int64_t>1)
+            deadline = max(self.last_eliciting[0], self.last_eliciting[1])
             return deadline + self.rtt.pto(False) * backoff
         for space in range(SPACES):
             if not self.sent(space).eliciting:
@@ -226,19 +230,20 @@ cdef class LossRecovery:
             return 0
         self.pto_count += 1
         self.probes[space] = 1 if self.pto_count == 1 else 2
-        self.last_eliciting[space] = max(self.last_eliciting[space], <int64_t>1)
+        # The next one counts from here even if no probe can be sent, so that it cannot come at once.
+        self.last_eliciting[space] = now
         self._probe(space, handler)
         return 0
 
     cdef int _probe(self, int space, RecordHandler handler) except -1:
         # Let probes carry what is oldest: give its frames back to their owners, the packet stays in flight.
         cdef SentPackets s = self.sent(space)
-        cdef uint64_t number
+        cdef uint64_t position
         cdef SentPacket* packet
         cdef SentPacket copy
         cdef int i, left = self.probes[space]
-        for number in range(s.base, s.next):
-            packet = s.at(number)
+        for position in range(s.head, s.tail):
+            packet = s.at(position)
             if packet.flags & (OUTSTANDING | ELICITING) != OUTSTANDING | ELICITING:
                 continue
             copy = packet[0]
@@ -252,14 +257,13 @@ cdef class LossRecovery:
     cdef void discard(self, int space) noexcept:
         # The keys of *space* are gone (RFC 9002 Section 6.4).
         cdef SentPackets s = self.sent(space)
-        cdef uint64_t number
+        cdef uint64_t position
         cdef SentPacket* packet
-        for number in range(s.base, s.next):
-            packet = s.at(number)
+        for position in range(s.head, s.tail):
+            packet = s.at(position)
             if packet.flags & OUTSTANDING:
                 self.bytes_in_flight -= packet.size
         s.clear()
         self.loss_time[space] = 0
         self.probes[space] = 0
-        self.last_eliciting[space] = 0
         self.pto_count = 0

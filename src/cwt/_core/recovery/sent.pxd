@@ -11,11 +11,12 @@ cdef enum:
     ACKED = 8
 
 cdef struct SentPacket:
+    uint64_t number
     int64_t time
     uint64_t first_frame     # position in the ring of frames, ever growing
     uint32_t size
     uint16_t frame_count
-    uint8_t flags            # 0: not tracked (never sent, or only an ACK)
+    uint8_t flags
 
 
 cdef class RecordHandler:
@@ -25,12 +26,12 @@ cdef class RecordHandler:
 
 
 cdef class SentPackets:
-    cdef SentPacket* packets                 # packet *base* is at base & mask
+    cdef SentPacket* packets                 # the one at position *p* is at p & mask
     cdef uint64_t packet_mask
+    cdef uint64_t head, tail                 # positions, ever growing
     cdef FrameRecord* frames
     cdef uint64_t frame_mask
     cdef uint64_t frame_head, frame_tail
-    cdef readonly uint64_t base              # oldest packet number still held
     cdef readonly uint64_t next              # next packet number
     cdef readonly uint64_t outstanding       # packets in flight or waiting for judgement
     cdef readonly uint64_t eliciting         # of these, ack-eliciting
@@ -40,7 +41,8 @@ cdef class SentPackets:
     cdef SentPacket* _new(self) except NULL
     cdef int _grow_packets(self) except -1
     cdef int _grow_frames(self, uint64_t needed) except -1
-    cdef SentPacket* at(self, uint64_t number) noexcept
+    cdef SentPacket* at(self, uint64_t position) noexcept
+    cdef uint64_t find(self, uint64_t number) noexcept
     cdef FrameRecord* frame(self, const SentPacket* p, int index) noexcept
     cdef void settle(self, SentPacket* p, uint8_t flags) noexcept
     cdef void trim(self) noexcept

@@ -25,7 +25,9 @@ cdef class RecordHandler:
 cdef class SentPackets:
     """The sent packets of one packet number space, oldest first.
 
-    A packet leaves when all before it have been settled, so both rings move like queues.
+    Only packets in flight are kept: a number that was skipped, or carried but an ACK, takes no room, or a
+    peer that never acknowledges could make us remember without end.  A packet leaves when all before it
+    have been settled, so both rings move like queues.
     """
 
     def __cinit__(self):
@@ -40,12 +42,12 @@ cdef class SentPackets:
 
     cdef int _grow_packets(self) except -1:
         cdef uint64_t size = (self.packet_mask + 1) * 2 if self.packets != NULL else FIRST_PACKETS
-        cdef uint64_t number
+        cdef uint64_t i
         cdef SentPacket* packets = <SentPacket*>PyMem_Malloc(size * sizeof(SentPacket))
         if packets == NULL:
             raise MemoryError
-        for number in range(self.base, self.next):
-            packets[number & (size - 1)] = self.packets[number & self.packet_mask]
+        for i in range(self.head, self.tail):
+            packets[i & (size - 1)] = self.packets[i & self.packet_mask]
         PyMem_Free(self.packets)
         self.packets = packets
         self.packet_mask = size - 1
@@ -68,10 +70,10 @@ cdef class SentPackets:
         return 0
 
     cdef SentPacket* _new(self) except NULL:
-        if self.packets == NULL or self.next - self.base > self.packet_mask:
+        if self.packets == NULL or self.tail - self.head > self.packet_mask:
             self._grow_packets()
-        self.next += 1
-        return &self.packets[(self.next - 1) & self.packet_mask]
+        self.tail += 1
+        return &self.packets[(self.tail - 1) & self.packet_mask]
 
     cdef int add(self, const PacketBuilder* p, uint32_t size, int64_t now) except -1:
         """Remember packet number ``next``, which carries what *p* recorded."""
@@ -85,6 +87,8 @@ cdef class SentPackets:
         ):
             self._grow_frames(p.record_count)
         packet = self._new()
+        packet.number = self.next
+        self.next += 1
         packet.time = now
         packet.size = size
         packet.first_frame = self.frame_tail
@@ -100,22 +104,32 @@ cdef class SentPackets:
 
     cdef void skip(self) noexcept:
         # A number without anything to remember.
-        cdef SentPacket* packet
-        if self.base == self.next:
-            self.base += 1
-            self.next += 1
-            return
-        try:
-            packet = self._new()
-        except MemoryError:
-            return
-        packet.flags = 0
-        packet.frame_count = 0
-        packet.first_frame = self.frame_tail
+        self.next += 1
 
-    cdef SentPacket* at(self, uint64_t number) noexcept:
-        # The caller keeps base <= number < next.
-        return &self.packets[number & self.packet_mask]
+    cdef SentPacket* at(self, uint64_t position) noexcept:
+        # The caller keeps head <= position < tail.
+        return &self.packets[position & self.packet_mask]
+
+    cdef uint64_t find(self, uint64_t number) noexcept:
+        # Position of the first packet with *number* or a later one.
+        cdef uint64_t low = self.head, high = self.tail, middle, first
+        if low == high:
+            return low
+        first = self.at(low).number
+        if number <= first:
+            return low
+        # Numbers grow at least as fast as positions; mostly just as fast.
+        if number - first < high - low:
+            high = low + (number - first)
+            if self.at(high).number == number:
+                return high
+        while low < high:
+            middle = low + (high - low) // 2
+            if self.at(middle).number < number:
+                low = middle + 1
+            else:
+                high = middle
+        return low
 
     cdef FrameRecord* frame(self, const SentPacket* p, int index) noexcept:
         return &self.frames[(p.first_frame + index) & self.frame_mask]
@@ -130,16 +144,16 @@ cdef class SentPackets:
     cdef void trim(self) noexcept:
         # Forget the settled packets at the old end.
         cdef SentPacket* packet
-        while self.base < self.next:
-            packet = &self.packets[self.base & self.packet_mask]
+        while self.head < self.tail:
+            packet = self.at(self.head)
             if packet.flags & OUTSTANDING:
                 return
             self.frame_head = packet.first_frame + packet.frame_count
-            self.base += 1
+            self.head += 1
         self.frame_head = self.frame_tail
 
     cdef void clear(self) noexcept:
-        self.base = self.next
+        self.head = self.tail
         self.frame_head = self.frame_tail
         self.outstanding = 0
         self.eliciting = 0

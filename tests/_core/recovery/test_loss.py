@@ -1,0 +1,209 @@
+"""Loss detection and probe timeouts, through a connection (RFC 9002 Section 6)."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import pytest
+
+from cwt.config import TransportConfig
+from cwt.errors import HandshakeError
+from cwt.errors import TransportErrorCode as Code
+from tests._core.raw_peer import (
+    HANDSHAKE,
+    INITIAL,
+    ONE_RTT,
+    PING,
+    RawClient,
+    RawServer,
+    ack,
+    client_connection,
+    parameters,
+    server_endpoint,
+)
+from tests._core.support import connected, connected_client
+
+CONFIG = TransportConfig(grease=False, pacing=False)
+
+
+def numbers(client: RawClient | RawServer, kind: int) -> list[int]:
+    return [item.number for item in client.received if item.frame[0] == kind]
+
+
+def test_a_packet_three_below_an_acknowledged_one_is_lost() -> None:
+    client, server = connected(CONFIG)
+    client.send(ONE_RTT, ack(client.largest[ONE_RTT], client.largest[ONE_RTT]))
+    stream_id = server.open_stream()
+    assert stream_id is not None
+    for part in range(4):
+        server.stream_send(stream_id, bytes([part]) * 10)
+        client.collect()
+    sent = numbers(client, 0x08)
+    assert len(sent) == 4
+    client.received.clear()
+    client.send(ONE_RTT, ack(sent[2]))
+    assert not client.frames(0x08)  # only two below
+    client.send(ONE_RTT, ack(sent[3]))
+    assert client.frames(0x08) == [(0x08, stream_id, 0, bytes(10), False)]
+    assert server.stats().packets_lost == 1
+
+
+def test_a_packet_older_than_nine_eighths_of_the_round_trip_is_lost() -> None:
+    client, server = connected(CONFIG)
+    client.send(ONE_RTT, ack(client.largest[ONE_RTT], client.largest[ONE_RTT]))
+    stream_id = server.open_stream()
+    assert stream_id is not None
+    for part in (b"one", b"two"):
+        server.stream_send(stream_id, part)
+        client.collect()
+    sent = numbers(client, 0x08)
+    client.received.clear()
+    client.now += 0.1
+    client.send(ONE_RTT, ack(sent[1]))
+    assert server.stats().packets_lost == 0
+    client.advance(0.02)
+    assert client.frames(0x08) == [(0x08, stream_id, 0, b"one", False)]
+    assert server.stats().packets_lost == 1
+
+
+def test_probes_carry_what_is_outstanding_and_back_off() -> None:
+    client, server = connected(CONFIG)
+    client.send(ONE_RTT, ack(client.largest[ONE_RTT], client.largest[ONE_RTT]))
+    stream_id = server.open_stream()
+    assert stream_id is not None
+    server.stream_send(stream_id, b"data")
+    client.collect()
+    client.received.clear()
+    times = []
+    for _ in range(4):
+        before = len(client.frames(0x08))
+        delay = server.timeout(client.now)
+        assert delay is not None and delay > 0
+        client.now += delay
+        server.on_timeout(client.now)
+        client.collect()
+        assert len(client.frames(0x08)) > before
+        times.append(client.now)
+    gaps = [b - a for a, b in zip(times, times[1:], strict=False)]
+    assert all(
+        later == pytest.approx(2 * earlier) for earlier, later in zip(gaps, gaps[1:], strict=False)
+    )
+    assert server.stats().pto_count == 4
+
+
+def test_a_client_probes_while_the_server_cannot_send() -> None:
+    # RFC 9002 Section 6.2.2.1: everything is acknowledged, but the server may wait for credit.
+    endpoint, connection = client_connection(CONFIG)
+    server = RawServer(endpoint, answer=False).listen()
+    server.send(INITIAL, ack(server.largest[INITIAL], server.largest[INITIAL]))
+    server.received.clear()
+    server.advance(3.0)
+    assert server.frames(0x01)
+    assert all(item.space == INITIAL for item in server.received)
+    assert connection.termination is None
+
+
+def test_a_client_that_only_acknowledged_in_the_handshake_does_not_probe_at_once() -> None:
+    endpoint, connection = client_connection(CONFIG)
+    server = RawServer(endpoint, answer=False).listen()
+    assert server.tls is not None
+    server.take_secrets()
+    output = server.tls.output()
+    [initial] = [data for level, data in output if level == 0]
+    server.send_crypto(INITIAL, initial)
+    server.collect()
+    server.send(HANDSHAKE, PING)
+    server.received.clear()
+    delay = endpoint.timeout(server.now)
+    assert delay is not None and delay > 0.1
+
+
+def test_a_probe_that_cannot_be_sent_does_not_spin() -> None:
+    # The token of a Retry packet leaves no room for anything else.
+    endpoint, connection = client_connection(CONFIG)
+    now = 5000.0
+    first = endpoint.send(now)
+    assert first is not None
+    while endpoint.send(now):
+        pass
+    server = RawServer(endpoint, now=now, answer=False)
+    server.take_first(first[0])
+    server.inject(server.retry(token=bytes(1190)))
+    server.advance(20.0)
+    assert isinstance(connection.termination, HandshakeError)
+
+
+def test_acknowledgements_of_what_was_not_sent() -> None:
+    client, _ = connected()
+    client.send(ONE_RTT, ack(client.largest[ONE_RTT] + 1))
+    assert client.close_code == Code.PROTOCOL_VIOLATION
+
+
+def test_sending_only_acknowledgements_remembers_nothing() -> None:
+    # A peer that never acknowledges must not make the records of sent packets grow (OpenSSL's
+    # CVE-2026-63075).
+    client, server = connected(CONFIG)
+    stream_id = server.open_stream()
+    assert stream_id is not None
+    server.stream_send(stream_id, b"never acknowledged")
+    client.collect()
+
+    def flood(packets: int) -> None:
+        for _ in range(packets):
+            client.inject(client.packet(ONE_RTT, PING))
+            while client.end.send(client.now):
+                pass
+
+    flood(200)
+    before = server.stats().packets_sent
+    tracemalloc.start()
+    try:
+        flood(3000)
+        assert server.stats().packets_sent - before > 1000
+        grown = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert grown < 32_000
+
+
+def test_an_enormous_ack_delay_changes_nothing() -> None:
+    # With the largest exponent it must not overflow into a negative delay.
+    params = parameters(ack_delay_exponent=20).encode()
+    client, server = connected(CONFIG, params=params)
+    for _ in range(3):
+        client.send(ONE_RTT, PING)
+        stream_id = server.open_stream(False)
+        assert stream_id is not None
+        server.stream_send(stream_id, b"x", True)
+        client.collect()
+        client.now += 0.05
+        client.send(ONE_RTT, ack(client.largest[ONE_RTT], delay=(1 << 62) - 1))
+    assert server.termination is None
+    assert 0 < server.stats().smoothed_rtt < 0.1
+
+
+def test_the_number_of_a_client_is_confirmed_by_handshake_done() -> None:
+    server, connection = connected_client()
+    server.send(ONE_RTT, b"\x1e")
+    assert connection.is_confirmed
+
+
+def test_optimistic_acknowledgements_hit_a_number_that_was_left_out() -> None:
+    # Section 21.4 of RFC 9000, CVE-2025-4820: whoever acknowledges everything will meet one.
+    client = RawClient(server_endpoint(TransportConfig(grease=False))).connect()
+    server = client.connection
+    assert server is not None
+    stream_id = server.open_stream()
+    assert stream_id is not None
+    for _ in range(1500):
+        server.stream_send(stream_id, bytes(1000))
+        client.collect()
+        client.send(ONE_RTT, ack(client.largest[ONE_RTT], client.largest[ONE_RTT]))
+        client.send(ONE_RTT, b"\x10" + b"\xbf\xff\xff\xff")  # MAX_DATA
+        client.send(ONE_RTT, b"\x11" + bytes([stream_id]) + b"\xbf\xff\xff\xff")
+        client.received.clear()
+        client.now += 0.01
+        if server.termination:
+            break
+    assert client.close_code in (None, Code.PROTOCOL_VIOLATION)
+    assert getattr(server.termination, "code", None) == Code.PROTOCOL_VIOLATION
