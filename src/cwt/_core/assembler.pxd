@@ -58,6 +58,7 @@ cdef class Assembler:
     cdef bint _wants(self, int space) except -1
     cdef bint _start_draft(self, int space, uint8_t* out, size_t start, size_t size, Draft* draft) except -1
     cdef bint _fill(self, int space, Draft* draft, bint allow_data, int64_t now) except -1
+    cdef void _fill_sample(self, uint8_t* out, Draft* draft) noexcept
     cdef bint _should_ping(self, Draft* draft, const uint8_t* start) noexcept
     cdef size_t _finish(
         self, uint8_t* out, size_t size, Draft* drafts, int count, int64_t now, Packet* job, bint* last

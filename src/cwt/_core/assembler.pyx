@@ -97,6 +97,7 @@ cdef class Assembler:
             if not self._start_draft(space, out, position, size, &drafts[count]):
                 continue
             if self._fill(space, &drafts[count], allow_data, now):
+                self._fill_sample(out, &drafts[count])
                 position = drafts[count].builder.w.pos - out + TAG_LENGTH
                 count += 1
         if count == 0:
@@ -192,6 +193,13 @@ cdef class Assembler:
                 record(&draft.builder, PING, 0, 0, 0, False)
         return draft.builder.w.pos > start
 
+    cdef void _fill_sample(self, uint8_t* out, Draft* draft) noexcept:
+        # Header protection samples behind four bytes of number and payload (RFC 9001 Section 5.4.2).
+        cdef size_t size = draft.builder.w.pos - out - draft.start - draft.header_length
+        size += (out[draft.start] & 3) + 1
+        if size < 4:
+            put_zeros(&draft.builder.w, 4 - size)
+
     cdef bint _should_ping(self, Draft* draft, const uint8_t* start) noexcept:
         # Keep-alive, or an ACK now and then that is itself acknowledged (Section 13.2.4).
         if self.idle.ping_pending:
@@ -206,7 +214,7 @@ cdef class Assembler:
     ) except? 0:
         # Pad, fill in lengths, remember, seal.
         cdef Draft* draft = &drafts[count - 1]
-        cdef size_t end, payload, number_size
+        cdef size_t end
         cdef bint full = False
         cdef Packet packet
         cdef int i
@@ -223,10 +231,6 @@ cdef class Assembler:
             draft.builder.in_flight = True
         for i in range(count):
             draft = &drafts[i]
-            number_size = (out[draft.start] & 3) + 1
-            payload = draft.builder.w.pos - out - draft.start - draft.header_length
-            if payload + number_size < 4:
-                put_zeros(&draft.builder.w, 4 - number_size - payload)
             packet.data = out + draft.start
             packet.header_length = <uint32_t>draft.header_length
             packet.length = <uint32_t>(draft.builder.w.pos - packet.data)
@@ -273,6 +277,7 @@ cdef class Assembler:
             if not self._start_draft(space, out, position, size, &drafts[count]):
                 continue
             if self.closing.write(&drafts[count].builder, space != 2):
+                self._fill_sample(out, &drafts[count])
                 position = drafts[count].builder.w.pos - out + TAG_LENGTH
                 count += 1
         if count == 0:

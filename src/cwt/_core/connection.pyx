@@ -45,6 +45,9 @@ cdef enum:
     MAX_BATCH_BYTES = 65507
     ANY = 7                  # of the packet number spaces 1 Initial, 2 Handshake, 4 application
 
+# Milliseconds; a peer that says more means never, and nanoseconds of it must not overflow.
+cdef uint64_t MAX_IDLE_TIMEOUT = <uint64_t>1 << 40
+
 # In which packet number spaces a frame may come (RFC 9000 Section 12.4), by type.
 cdef uint8_t[0x32] ALLOWED
 memset(ALLOWED, 0, sizeof(ALLOWED))
@@ -61,6 +64,13 @@ _CONTROLLERS = {"cubic": Cubic, "newreno": NewReno}
 
 cdef object encoding_error(uint64_t type):
     return TransportError(TransportErrorCode.FRAME_ENCODING_ERROR, "malformed frame", type)
+
+
+cdef object internal_error(object cause):
+    # The reason goes to the peer: what failed, but not its text.
+    error = TransportError(TransportErrorCode.INTERNAL_ERROR, type(cause).__name__)
+    error.__cause__ = cause
+    return error
 
 
 cdef object violation(str text, uint64_t type=0):
@@ -157,7 +167,8 @@ cdef class Connection(PacketHandler):
 
     cdef Assembler _make_assembler(self):
         cdef Assembler assembler = Assembler(
-            self.random, self.config.max_udp_payload_size, self.version, self.is_client
+            self.random, min(self.config.max_udp_payload_size, MAX_BATCH_BYTES), self.version,
+            self.is_client,
         )
         assembler.handshake = self.handshake
         assembler.keys = self.keys
@@ -380,9 +391,7 @@ cdef class Connection(PacketHandler):
         except TransportError as error:
             self._fail(error)
         except Exception as error:
-            failure = TransportError(TransportErrorCode.INTERNAL_ERROR, f"{type(error).__name__}: {error}")
-            failure.__cause__ = error
-            self._fail(failure)
+            self._fail(internal_error(error))
         finally:
             self.processing = False
         if not self.send_listed:
@@ -528,7 +537,7 @@ cdef class Connection(PacketHandler):
         cdef int exponent = 3
         if self.peer_params is not None:
             exponent = self.peer_params.ack_delay_exponent
-        return <int64_t>(min(encoded, <uint64_t>1 << 34) << exponent) * 1000
+        return <int64_t>(min(encoded, <uint64_t>1 << 30) << exponent) * 1000
 
     cdef int _on_control(self, uint64_t type, Reader* r) except -1:
         # Frames of 1-RTT packets, each to its owner.
@@ -644,7 +653,7 @@ cdef class Connection(PacketHandler):
         self._authenticate_cids(params)
         self.peer_params = params
         self.streams.set_peer_limits(params)
-        self.idle.negotiate(<int64_t>params.max_idle_timeout * 1_000_000)
+        self.idle.negotiate(<int64_t>min(params.max_idle_timeout, MAX_IDLE_TIMEOUT) * 1_000_000)
         self.recovery.rtt.max_ack_delay = <int64_t>params.max_ack_delay * 1_000_000
         self.local_ids.set_peer_limit(params.active_connection_id_limit)
         self.datagrams.peer_max_frame_size = params.max_datagram_frame_size
@@ -748,6 +757,18 @@ cdef class Connection(PacketHandler):
         """Datagrams of equal size, the last perhaps shorter, into *out*; their sum, 0 for none."""
         cdef size_t total = 0
         self._tick(now)
+        try:
+            total = self._write(out, capacity, now, segment_size)
+        except Exception as error:
+            self._abandon(error)
+        if self.streams.writable_list or self.news:
+            self._tell()
+        return total
+
+    cdef size_t _write(
+        self, uint8_t* out, size_t capacity, int64_t now, size_t* segment_size
+    ) except? 0:
+        cdef size_t total = 0
         if self.closing.state == OPEN:
             total = self.assembler.write_batch(out, capacity, now, segment_size)
             if self.is_client and self.assembler.handshake_sent and self.keys.can_write(0):
@@ -757,9 +778,13 @@ cdef class Connection(PacketHandler):
             segment_size[0] = total
             if self.closing.state == CLOSED:
                 self.news = True
-        if self.streams.writable_list or self.news:
-            self._tell()
         return total
+
+    cdef int _abandon(self, object error) except -1:
+        # What we cannot send we cannot explain to the peer either; other connections go on.
+        self.closing.finish(internal_error(error))
+        self.news = True
+        return 0
 
     # Time
 
@@ -801,6 +826,16 @@ cdef class Connection(PacketHandler):
                 self.news = True
                 self._tell()
             return 0
+        try:
+            self._run_timers(now)
+        except Exception as error:
+            self._abandon(error)
+        if not self.send_listed:
+            self.host.wants_to_send(self)
+        self._tell()
+        return 0
+
+    cdef int _run_timers(self, int64_t now) except -1:
         if self.idle.on_timeout(now, self._pto()):
             self.closing.finish(IdleTimeout("nothing was received for the idle timeout"))
             self.news = True
@@ -814,9 +849,6 @@ cdef class Connection(PacketHandler):
                 self.recovery.on_timeout(now, self)
             if self.paths.current.challenge_deadline and now >= self.paths.current.challenge_deadline:
                 self._path_failed()
-        if not self.send_listed:
-            self.host.wants_to_send(self)
-        self._tell()
         return 0
 
     cdef int _path_failed(self) except -1:

@@ -4,7 +4,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t
 
-from cwt._core.wire.cursor cimport put_bytes, put_u8, put_varint, room, varint_length
+from cwt._core.wire.cursor cimport put_bytes, put_u8, put_varint, put_zeros, room, varint_length
 from cwt._core.wire.frame cimport (
     DATAGRAM, DATAGRAM_WITH_LENGTH, DataFrame, PacketBuilder, can_record, record,
 )
@@ -41,19 +41,26 @@ cdef class Datagrams:
         return len(self.outgoing) > 0
 
     cdef int write(self, PacketBuilder* p) except -1:
-        # Whole datagrams, oldest first, while they fit; without a length when one fills the packet.
+        # Whole datagrams, oldest first, while they fit; without a length when one fills the packet
+        # but for a byte or two, which become PADDING.
         cdef bytes data
         cdef size_t length
         while self.outgoing and can_record(p):
             data = <bytes>self.outgoing[0]
             length = PyBytes_GET_SIZE(data)
-            if 1 + length == room(&p.w):
-                put_u8(&p.w, DATAGRAM)
-            elif 1 + varint_length(length) + length <= room(&p.w):
+            if 1 + varint_length(length) + length <= room(&p.w):
                 put_u8(&p.w, DATAGRAM_WITH_LENGTH)
                 put_varint(&p.w, length)
+            elif 1 + length <= room(&p.w):
+                put_zeros(&p.w, room(&p.w) - 1 - length)
+                put_u8(&p.w, DATAGRAM)
+            elif p.record_count:
+                return 0                     # the next packet has more room
             else:
-                return 0
+                # It never fits any more: the path or the connection ID in use changed.
+                self.outgoing.popleft()
+                self.dropped_outgoing += 1
+                continue
             put_bytes(&p.w, <const uint8_t*>PyBytes_AS_STRING(data), length)
             record(p, DATAGRAM, 0, 0, length, False)
             self.outgoing.popleft()

@@ -1,0 +1,101 @@
+"""The idle timeout and keep-alive (RFC 9000 Section 10.1)."""
+
+from __future__ import annotations
+
+import pytest
+
+from cwt.config import TransportConfig
+from cwt.errors import HandshakeError, IdleTimeout
+from tests._core.raw_peer import ONE_RTT, PING, RawClient, ack, parameters, server_endpoint
+from tests._core.support import connected
+
+CONFIG = TransportConfig(grease=False, max_idle_timeout=5.0)
+
+
+def acknowledge_all(client: RawClient) -> None:
+    client.send(ONE_RTT, ack(client.largest[ONE_RTT], client.largest[ONE_RTT]))
+
+
+def test_silence_ends_the_connection_without_a_word() -> None:
+    client, server = connected(CONFIG)
+    acknowledge_all(client)
+    client.advance(4.9)
+    assert server.termination is None
+    client.received.clear()
+    client.advance(0.2)
+    assert isinstance(server.termination, IdleTimeout)
+    assert server.is_closed
+    assert not client.received
+
+
+@pytest.mark.parametrize(
+    ("theirs", "seconds"), [(0, 5.0), (2000, 2.0), (9000, 5.0), ((1 << 62) - 1, 5.0)]
+)
+def test_the_smaller_timeout_counts(theirs: int, seconds: float) -> None:
+    client, server = connected(CONFIG, params=parameters(max_idle_timeout=theirs).encode())
+    acknowledge_all(client)
+    client.advance(seconds - 0.1)
+    assert server.termination is None
+    client.advance(0.2)
+    assert isinstance(server.termination, IdleTimeout)
+
+
+def test_what_is_received_restarts_it() -> None:
+    client, server = connected(CONFIG)
+    for _ in range(4):
+        client.advance(4.0)
+        client.send(ONE_RTT, PING)
+        acknowledge_all(client)
+    assert server.termination is None
+
+
+def test_only_the_first_packet_sent_restarts_it() -> None:
+    client, server = connected(CONFIG)
+    acknowledge_all(client)
+    stream_id = server.open_stream()
+    assert stream_id is not None
+    for _ in range(4):
+        client.advance(2.0)
+        if not server.is_closed:
+            server.stream_send(stream_id, b"x")
+    assert isinstance(server.termination, IdleTimeout)
+
+
+def test_it_is_never_below_three_probe_timeouts() -> None:
+    config = TransportConfig(grease=False, max_idle_timeout=0.001, initial_rtt=1.0)
+    client = RawClient(server_endpoint(config), answer=False).connect()
+    assert client.connection is not None
+    client.advance(2.0)
+    assert client.connection.termination is None
+
+
+def test_no_timeout_at_all() -> None:
+    client, server = connected(TransportConfig(grease=False, max_idle_timeout=0))
+    acknowledge_all(client)
+    client.advance(10_000.0)
+    assert server.termination is None
+
+
+def test_keep_alive() -> None:
+    config = TransportConfig(grease=False, max_idle_timeout=5.0, keep_alive_interval=2.0)
+    client, server = connected(config)
+    acknowledge_all(client)
+    client.received.clear()
+    for _ in range(10):
+        client.advance(2.01)
+        assert client.frames(0x01)
+        acknowledge_all(client)
+        client.received.clear()
+    assert server.termination is None
+    client.advance(60.0)
+    assert isinstance(server.termination, IdleTimeout)
+
+
+def test_a_handshake_that_does_not_end() -> None:
+    config = TransportConfig(grease=False, handshake_timeout=3.0)
+    client = RawClient(server_endpoint(config), answer=False).connect()
+    assert client.connection is not None
+    client.advance(2.9)
+    assert client.connection.termination is None
+    client.advance(0.2)
+    assert isinstance(client.connection.termination, HandshakeError)
