@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import tracemalloc
 
 import pytest
@@ -84,10 +85,8 @@ def test_probes_carry_what_is_outstanding_and_back_off() -> None:
         client.collect()
         assert len(client.frames(0x08)) > before
         times.append(client.now)
-    gaps = [b - a for a, b in zip(times, times[1:], strict=False)]
-    assert all(
-        later == pytest.approx(2 * earlier) for earlier, later in zip(gaps, gaps[1:], strict=False)
-    )
+    gaps = [b - a for a, b in itertools.pairwise(times)]
+    assert all(later == pytest.approx(2 * earlier) for earlier, later in itertools.pairwise(gaps))
     assert server.stats().pto_count == 4
 
 
@@ -104,7 +103,7 @@ def test_a_client_probes_while_the_server_cannot_send() -> None:
 
 
 def test_a_client_that_only_acknowledged_in_the_handshake_does_not_probe_at_once() -> None:
-    endpoint, connection = client_connection(CONFIG)
+    endpoint, _connection = client_connection(CONFIG)
     server = RawServer(endpoint, answer=False).listen()
     assert server.tls is not None
     server.take_secrets()
