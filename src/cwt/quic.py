@@ -250,11 +250,18 @@ def Endpoint(
     random: Callable[[int], bytes] = os.urandom,
     reset_key: bytes | None = None,
     max_connections: int = 100_000,
+    max_handshakes: int = 4096,
 ) -> _Endpoint:
     """All connections of one UDP port; with *tls* it accepts them.
 
-    *reset_key* makes stateless reset tokens that survive a restart (RFC 9000 Section 10.3).
+    *reset_key* makes stateless reset tokens that survive a restart (RFC 9000 Section 10.3).  Beyond
+    *max_connections*, or *max_handshakes* that are not complete, new clients are not answered.
     """
     return _Endpoint(
-        config, random=random, tls=tls, reset_key=reset_key, max_connections=max_connections
+        config,
+        random=random,
+        tls=tls,
+        reset_key=reset_key,
+        max_connections=max_connections,
+        max_handshakes=max_handshakes,
     )

@@ -12,6 +12,8 @@ cdef class Endpoint(Host):
     cdef public object tls                   # makes server handshakes; None accepts no connections
     cdef bytes reset_key
     cdef readonly int max_connections
+    cdef readonly int max_handshakes
+    cdef readonly set handshaking            # accepted connections that are not established yet
     cdef dict routes                         # connection ID -> Connection
     cdef set all
     cdef uint8_t last_id[8]

@@ -10,6 +10,8 @@ class Endpoint(Host):
     config: TransportConfig
     tls: Any
     max_connections: int
+    max_handshakes: int
+    handshaking: set[Connection]
     accepting: bool
     connections: int
     def __init__(
@@ -20,6 +22,7 @@ class Endpoint(Host):
         tls: Any = None,
         reset_key: bytes | None = None,
         max_connections: int = 100_000,
+        max_handshakes: int = 4096,
     ) -> None: ...
     def reset_token(self, cid: bytes) -> bytes: ...
     def connect(

@@ -29,16 +29,22 @@ cdef class Endpoint(Host):
     """Connections that share a UDP port.
 
     *tls*, when given, has ``handshake(transport_parameters)`` and makes this a server.  *random* gives so
-    many random bytes; *reset_key* makes stateless reset tokens (RFC 9000 Section 10.3), and must be kept
-    to be useful after a restart.
+    many random bytes.  *reset_key* makes stateless reset tokens (RFC 9000 Section 10.3), and must be kept
+    to be useful after a restart.  *max_connections*, and *max_handshakes* of clients whose handshake is
+    not complete, bound the memory of a flood: beyond them new clients are not answered.
     """
 
-    def __init__(self, config, *, random, tls=None, bytes reset_key=None, int max_connections=100_000):
+    def __init__(
+        self, config, *, random, tls=None, bytes reset_key=None,
+        int max_connections=100_000, int max_handshakes=4096,
+    ):
         Host.__init__(self, random)
         self.config = config
         self.tls = tls
         self.reset_key = reset_key or random(32)
         self.max_connections = max_connections
+        self.max_handshakes = max_handshakes
+        self.handshaking = set()
         self.routes = {}
         self.all = set()
         self.news = []
@@ -106,6 +112,7 @@ cdef class Endpoint(Host):
             self.routes.pop(cid, None)
         connection.routes.clear()
         self.all.discard(connection)
+        self.handshaking.discard(connection)
         self.last = None
         return self.timers.set(connection, 0)
 
@@ -191,7 +198,7 @@ cdef class Endpoint(Host):
     ) except -1:
         cdef Connection connection
         cdef bytes original = header.dcid[:header.dcid_length]
-        if len(self.all) >= self.max_connections:
+        if len(self.all) >= self.max_connections or len(self.handshaking) >= self.max_handshakes:
             return 0
         cid, token = self.new_connection_id()
         connection = Connection(
@@ -208,6 +215,7 @@ cdef class Endpoint(Host):
         self._add(connection)
         self.routes[original] = connection
         connection.routes.append(original)
+        self.handshaking.add(connection)
         self.wants_to_send(connection)
         self.has_news(connection)
         return 0
@@ -240,6 +248,8 @@ cdef class Endpoint(Host):
         ready, self.news = self.news, []
         for connection in ready:
             connection.news_listed = False
+            if connection.is_established and self.handshaking:
+                self.handshaking.discard(connection)
             if connection.is_closed:
                 self._forget(connection)
         return ready
