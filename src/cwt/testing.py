@@ -1,6 +1,9 @@
-"""Virtual time and simulated networks, for tests of protocols without sockets or sleeping.
+"""What tests need: a server on the loopback interface, development certificates, and for protocols without
+sockets or sleeping, virtual time and simulated networks.
 
 ::
+
+    async with loopback_server(handler) as loopback, loopback.connect("/chat") as session: ...
 
     link = {"delay": 0.02, "jitter": 0.005, "loss": 0.2, "duplicate": 0.05, "reorder": 0.1}
     pair = Pair(client, server, uplink=Link.of(**link, seed=7), downlink=Link.of(**link, seed=8))
@@ -19,19 +22,34 @@ from itertools import pairwise
 from typing import NamedTuple, Protocol
 
 from cwt._types import Address, RecvInfo, SendInfo
+from cwt.aio.loopback import LoopbackServer, loopback_server
+from cwt.tls.development import (
+    CertificateAuthority,
+    DevelopmentCertificate,
+    certificate_authority,
+    development_certificate,
+    issue,
+)
 
 __all__ = [
+    "CertificateAuthority",
     "Corrupt",
     "Datagram",
     "Delay",
+    "DevelopmentCertificate",
     "Drop",
     "Duplicate",
     "End",
     "Link",
+    "LoopbackServer",
     "Node",
     "Pair",
     "Reorder",
     "VirtualClock",
+    "certificate_authority",
+    "development_certificate",
+    "issue",
+    "loopback_server",
 ]
 
 CLIENT: Address = ("192.0.2.1", 50000)

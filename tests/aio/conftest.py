@@ -11,7 +11,7 @@ import pytest
 import uvloop
 
 import cwt
-from cwt.aio.loopback import LoopbackServer, loopback_server
+from cwt.testing import LoopbackServer, loopback_server
 
 
 def pytest_asyncio_loop_factories(
