@@ -224,6 +224,21 @@ class TestCodes:
             await writing
         assert caught.value.code == 3
 
+    async def test_stop_after_finish(self, pair: Pair) -> None:
+        stream, other = await bi(pair)
+        config = pair.client._connection.config
+        await stream.write(bytes(config.initial_max_stream_data + 50_000))  # some cannot be sent
+        await stream.finish()
+        waiting = asyncio.create_task(stream.flush())
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        other.stop(9)
+        with pytest.raises(cwt.StreamStopped) as caught:
+            await waiting
+        assert caught.value.code == 9
+        with pytest.raises(cwt.StreamStopped):
+            await stream.wait_closed()
+
     @pytest.mark.parametrize("code", [-1, 1 << 32])
     async def test_codes_have_32_bits(self, pair: Pair, code: int) -> None:
         stream, _ = await bi(pair)

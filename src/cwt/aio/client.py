@@ -42,6 +42,8 @@ __all__ = ["connect"]
 
 logger = logging.getLogger("cwt.client")
 
+_KEEP_ALIVE = 15.0
+"""Seconds of silence until a PING, as in browsers: a session must not end because nobody has spoken."""
 _STAGGER = 0.25
 """Seconds until the next address is tried beside the one before (RFC 8305 Section 8)."""
 _SHORT_SESSION = 5.0
@@ -181,6 +183,7 @@ class connect:
     *client_cert* and *client_key* are PEM files (or their content) for servers that ask for them.
     TLS secrets go to *keylog_file*, or to the file that SSLKEYLOGFILE names.
 
+    *config* has all limits and timers; without it, a PING every 15 s of silence keeps the session open.
     *open_timeout* and *close_timeout* are the seconds that opening and closing may take, None for no limit.
     *address*, a host or an IP address, is connected to in place of the URL's host.  *reconnect_delay* has
     the shortest and the longest pause between attempts of ``async for``, in seconds.
@@ -228,7 +231,7 @@ class connect:
             keylog_file=keylog_file,
         )
         self._is_unverified = verify is False and not server_certificate_hashes
-        self._config = config or Config()
+        self._config = config or Config(keep_alive_interval=_KEEP_ALIVE)
         self._open_timeout = open_timeout
         self._close_timeout = 3600.0 if close_timeout is None else close_timeout
         self._address = address or self._url.host

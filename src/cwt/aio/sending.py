@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from cwt.errors import BufferFull, CwtError, StreamStopped
+from cwt.webtransport.codes import from_http3
 
 if TYPE_CHECKING:
     from typing import Self
@@ -152,7 +153,9 @@ class SendState:
                 connection.endpoint.wake()
                 if self.rest is None and not self.is_open:
                     self._send_fin()
-            elif not self.fin_sent:
+            elif self.fin_sent:
+                self._check_stopped()
+            else:
                 connection.wt.stream_send(self.stream_id, b"")
         except StreamStopped as error:
             self.fail(error)
@@ -160,6 +163,16 @@ class SendState:
         if self.fin_sent and connection.quic.stream_acked(self.stream_id):
             self._forget()
         self._wake()
+
+    def _check_stopped(self) -> None:
+        """Raise :class:`StreamStopped` if the peer stopped the stream after its FIN was written."""
+        try:
+            self.session._connection.quic.stream_send(self.stream_id, b"")
+        except StreamStopped as stopped:
+            if stopped.code is not None:  # else QUIC has forgotten the stream: all is acknowledged
+                raise StreamStopped(from_http3(stopped.code)) from None
+        except ValueError:
+            pass  # it is finished, which is what is known already
 
     def fail(self, error: Exception) -> None:
         """The stream takes nothing more."""
