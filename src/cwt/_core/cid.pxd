@@ -10,6 +10,7 @@ cdef class LocalIds:
     cdef readonly dict by_sequence           # sequence -> connection ID
     cdef dict tokens                         # sequence -> stateless reset token
     cdef readonly uint64_t next_sequence
+    cdef uint64_t announced                  # the peer may know of all sequences below
     cdef list pending                        # sequences to announce
     cdef readonly uint64_t peer_limit
     cdef readonly list added, removed        # for the endpoint's routes, since it last looked
@@ -26,6 +27,7 @@ cdef class RemoteIds:
     cdef readonly dict by_sequence           # sequence -> (connection ID, token or None), not retired
     cdef readonly uint64_t sequence          # of the one in use
     cdef Cid current
+    cdef bytes token                         # its stateless reset token, or None
     cdef uint64_t retire_prior_to
     cdef list retiring                       # sequences whose RETIRE_CONNECTION_ID is to be sent
     cdef int unacked_retirements

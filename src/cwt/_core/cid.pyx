@@ -29,6 +29,7 @@ cdef class LocalIds:
         self.added = []
         self.removed = []
         self.peer_limit = 2
+        self.announced = 1
 
     cdef int issue(self, bytes cid, bytes token) except -1:
         # The first one travels in the handshake and needs no frame.
@@ -57,7 +58,7 @@ cdef class LocalIds:
         self, uint64_t sequence, const uint8_t* dcid, size_t length
     ) except -1:
         cdef bytes cid
-        if sequence >= self.next_sequence:
+        if sequence >= self.announced:
             raise TransportError(
                 TransportErrorCode.PROTOCOL_VIOLATION, "retired a connection ID that was not issued",
                 RETIRE_CONNECTION_ID,
@@ -88,6 +89,7 @@ cdef class LocalIds:
                 ):
                     return False
                 record(p, NEW_CONNECTION_ID, sequence, 0, 0, False)
+                self.announced = max(self.announced, <uint64_t>sequence + 1)
             self.pending.pop(0)
         return True
 
@@ -114,10 +116,13 @@ cdef class RemoteIds:
     cdef int set_token(self, bytes token) except -1:
         if 0 in self.by_sequence:
             self.by_sequence[0] = (self.by_sequence[0][0], token)
+            if self.sequence == 0:
+                self.token = token
         return 0
 
     cdef int use(self, uint64_t sequence) except -1:
-        cdef bytes cid = self.by_sequence[sequence][0]
+        cdef bytes cid
+        cid, self.token = self.by_sequence[sequence]
         self.sequence = sequence
         self.current = cid_from(<const uint8_t*>PyBytes_AS_STRING(cid), len(cid))
         return 0
@@ -142,7 +147,8 @@ cdef class RemoteIds:
                     NEW_CONNECTION_ID,
                 )
             return 0
-        if frame.sequence < self.retire_prior_to:
+        if frame.sequence < max(self.retire_prior_to, self.sequence):
+            # Retired already, or late: those in use only go up.
             return self._retire(frame.sequence)
         for other, _ in self.by_sequence.values():
             if other == cid:
@@ -207,10 +213,5 @@ cdef class RemoteIds:
         return 0
 
     cdef bint is_reset_token(self, const uint8_t* token) except -1:
-        # Constant time for each token (Section 10.3.1).
-        cdef bytes candidate = token[:16]
-        cdef bint found = False
-        for _, known in self.by_sequence.values():
-            if known is not None and compare_digest(known, candidate):
-                found = True
-        return found
+        # Tokens of connection IDs that are not used, or no longer, do not count (Section 10.3.1).
+        return self.token is not None and compare_digest(self.token, token[:16])

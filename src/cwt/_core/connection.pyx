@@ -90,6 +90,9 @@ cdef class Host:
         return 0
 
     cdef int routes_changed(self, Connection connection) except -1:
+        connection.local_ids.added.clear()
+        connection.local_ids.removed.clear()
+        connection.reset_token = connection.remote_ids.token
         return 0
 
     cdef tuple new_connection_id(self):
@@ -121,7 +124,7 @@ cdef class Connection(PacketHandler):
         self.random = random
         self.version = version
         original_destination = original_destination or destination_cid
-        self.routes = []
+        self.routes = set()
         self.keys = Keyring()
         self.streams = Streams(is_client, config)
         self.datagrams = Datagrams(config)
@@ -356,7 +359,7 @@ cdef class Connection(PacketHandler):
             self.datagrams.news = False
             if not self.news_listed:
                 self.host.has_news(self)
-        if self.local_ids.added or self.local_ids.removed:
+        if self.local_ids.added or self.local_ids.removed or self.reset_token is not self.remote_ids.token:
             self.host.routes_changed(self)
         return 0
 
@@ -447,6 +450,13 @@ cdef class Connection(PacketHandler):
         ))
         self.news = True
         return 0
+
+    cdef int take_reset(self, int64_t now) except -1:
+        # The host found a stateless reset that is for this connection.
+        self._tick(now)
+        self.on_stateless_reset()
+        self._wake()
+        return self._tell()
 
     cdef int on_retry(self, bytes token) except -1:
         self.assembler.token = token

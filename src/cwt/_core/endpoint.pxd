@@ -15,6 +15,7 @@ cdef class Endpoint(Host):
     cdef readonly int max_handshakes
     cdef readonly set handshaking            # accepted connections that are not established yet
     cdef dict routes                         # connection ID -> Connection
+    cdef dict reset_tokens                   # the peers' stateless reset tokens -> Connection
     cdef set all
     cdef uint8_t last_id[8]
     cdef Connection last                     # where last_id leads
@@ -32,6 +33,9 @@ cdef class Endpoint(Host):
     ) except -1
     cdef size_t _run(self, const uint8_t* data, size_t length, size_t segment_size) noexcept
     cdef Connection _route(self, const uint8_t* data, size_t length, Header* header)
+    cdef int _short_unknown(
+        self, const uint8_t* data, size_t length, object remote, object local, int64_t now
+    ) except -1
     cdef int _unknown(
         self, uint8_t* data, size_t length, Header* header, object remote, object local, int ecn, int64_t now
     ) except -1
@@ -40,5 +44,6 @@ cdef class Endpoint(Host):
     ) except -1
     cdef int _reset(self, const uint8_t* data, size_t length, object remote, object local, int64_t now) except -1
     cdef int _add(self, Connection connection) except -1
+    cdef int _forget_token(self, Connection connection) except -1
     cdef int _forget(self, Connection connection) except -1
     cdef int arm(self, Connection connection, int64_t now) except -1

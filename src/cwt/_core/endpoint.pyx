@@ -46,6 +46,7 @@ cdef class Endpoint(Host):
         self.max_handshakes = max_handshakes
         self.handshaking = set()
         self.routes = {}
+        self.reset_tokens = {}
         self.all = set()
         self.news = []
         self.sending = []
@@ -73,10 +74,16 @@ cdef class Endpoint(Host):
     cdef int routes_changed(self, Connection connection) except -1:
         for cid in connection.local_ids.added:
             self.routes[cid] = connection
-            connection.routes.append(cid)
+            connection.routes.add(cid)
         for cid in connection.local_ids.removed:
             self.routes.pop(cid, None)
+            connection.routes.discard(cid)
             self.last = None
+        if connection.reset_token is not connection.remote_ids.token:
+            self._forget_token(connection)
+            connection.reset_token = connection.remote_ids.token
+            if connection.reset_token is not None:
+                self.reset_tokens[connection.reset_token] = connection
         connection.local_ids.added.clear()
         connection.local_ids.removed.clear()
         return 0
@@ -111,10 +118,16 @@ cdef class Endpoint(Host):
         for cid in connection.routes:
             self.routes.pop(cid, None)
         connection.routes.clear()
+        self._forget_token(connection)
         self.all.discard(connection)
         self.handshaking.discard(connection)
         self.last = None
         return self.timers.set(connection, 0)
+
+    cdef int _forget_token(self, Connection connection) except -1:
+        if self.reset_tokens.get(connection.reset_token) is connection:
+            del self.reset_tokens[connection.reset_token]
+        return 0
 
     # In, from the network
 
@@ -175,7 +188,7 @@ cdef class Endpoint(Host):
         self, uint8_t* data, size_t length, Header* header, object remote, object local, int ecn, int64_t now
     ) except -1:
         if header.type == ONE_RTT:
-            return self._reset(data, length, remote, local, now)
+            return self._short_unknown(data, length, remote, local, now)
         if self.tls is None or header.type == VERSION_NEGOTIATION or length < MIN_INITIAL_SIZE:
             return 0
         if header.version != VERSION_1:
@@ -211,14 +224,25 @@ cdef class Endpoint(Host):
         connection.send_listed = False
         connection.news_listed = False
         if connection.packets_received == 0:
-            return 0                             # nothing in it was authentic
+            return self._forget(connection)      # nothing in it was authentic
         self._add(connection)
         self.routes[original] = connection
-        connection.routes.append(original)
+        connection.routes.add(original)
         self.handshaking.add(connection)
         self.wants_to_send(connection)
         self.has_news(connection)
         return 0
+
+    cdef int _short_unknown(
+        self, const uint8_t* data, size_t length, object remote, object local, int64_t now
+    ) except -1:
+        # A stateless reset has a connection ID of chance; its token says what it is about.
+        cdef Connection connection
+        if length >= MIN_RESET_SIZE and self.reset_tokens:
+            connection = self.reset_tokens.get(data[length - 16:length])
+            if connection is not None:
+                return connection.take_reset(now)
+        return self._reset(data, length, remote, local, now)
 
     cdef int _reset(
         self, const uint8_t* data, size_t length, object remote, object local, int64_t now

@@ -114,7 +114,7 @@ cdef class Intake:
                 if not self.keys.can_read(2):
                     return self._keep(data, length, remote, local, ecn)
                 if length < header.number_offset + 4 + SAMPLE_LENGTH:
-                    return 0
+                    return self._check_reset(handler, data, length)
                 self.keys.mask(2, data + header.number_offset + 4, mask, 1)
                 return self._short(handler, data, length, mask, remote, local, ecn, now)
             if header.type == VERSION_NEGOTIATION:
