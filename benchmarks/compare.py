@@ -20,6 +20,7 @@ from typing import Any
 
 from benchmarks.stacks import STACKS
 from benchmarks.workloads import WORKLOADS, Workload
+from cwt.tls.development import development_certificate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,13 +124,9 @@ def median(results: list[Result]) -> Result:
 
 
 def certificate(directory: Path) -> tuple[str, str]:
-    from cwt import devcert
-
-    made = devcert.create()
-    paths = directory / "cert.pem", directory / "key.pem"
-    for path, content in zip(paths, (made.certificate, made.private_key), strict=True):
-        path.write_bytes(content)
-    return str(paths[0]), str(paths[1])
+    """The paths of a certificate and its key that all servers use."""
+    certfile, keyfile = development_certificate().write(directory)
+    return str(certfile), str(keyfile)
 
 
 def describe(result: Result, workload: Workload) -> tuple[str, str]:
