@@ -394,7 +394,7 @@ async def test_server_sees_the_code_of_a_stop(
     browser: Browser, serve: Serve, certificate: Certificate
 ) -> None:
     if browser.name == "firefox":
-        pytest.skip("Firefox does not tell the server the code of a cancel")
+        pytest.skip("Firefox does not tell the server of a cancel")
     seen: asyncio.Queue[int | None] = asyncio.Queue()
 
     async def handler(session: cwt.Session) -> None:

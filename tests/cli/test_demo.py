@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import signal
@@ -94,6 +95,17 @@ def test_a_page_port_in_use_is_told_in_words() -> None:
     assert done.returncode == 1
     assert "--http-port" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_default_ports_in_use_are_replaced() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as busy, socket.socket() as busy_page:
+        for sock, port in ((busy, 4433), (busy_page, 8000)):
+            with contextlib.suppress(OSError):  # somebody else has it: as good
+                sock.bind(("127.0.0.1", port))
+        busy_page.listen()
+        done = processes.run("demo", "--once")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert ":4433" not in done.stdout
 
 
 def test_the_page_and_what_it_needs_are_served(page: str) -> None:

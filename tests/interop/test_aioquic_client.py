@@ -187,6 +187,18 @@ async def test_server_closes_with_code_and_reason(certificate: Certificate) -> N
         assert await session.closed == (7, "shop is “closed”")
 
 
+async def test_server_drains(certificate: Certificate) -> None:
+    async def handler(session: cwt.Session) -> None:
+        await session.drain()
+        await echo_streams(session)
+
+    async with connected(handler, certificate) as session:
+        await session.draining.wait()
+        stream = session.open_stream(bidirectional=True)
+        stream.write(b"still here", fin=True)
+        assert await stream.read() == b"still here"
+
+
 async def test_unknown_path_is_rejected(certificate: Certificate) -> None:
     async with cwt.serve(
         {"/here": echo_streams},

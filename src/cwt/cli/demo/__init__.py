@@ -22,7 +22,7 @@ from cwt.tls.development import DevelopmentCertificate, development_certificate
 __all__ = ["command"]
 
 DAYS = 13
-_ANY_HOST = {"::": "[::1]", "0.0.0.0": "127.0.0.1", "localhost": "127.0.0.1"}
+_ANY_HOST = {"::": "127.0.0.1", "0.0.0.0": "127.0.0.1", "localhost": "127.0.0.1"}
 
 
 @click.command("demo")

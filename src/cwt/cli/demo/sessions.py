@@ -13,7 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from typing import TypeVar
 
 import cwt
 
@@ -26,6 +29,10 @@ STATS_INTERVAL = 0.5
 PATIENCE = 180.0
 MAX_STREAMS = 256
 
+T = TypeVar("T", bound=AbstractAsyncContextManager[object])
+
+_ENDED = (cwt.StreamReset, cwt.StreamStopped, cwt.SessionClosed, cwt.ConnectionClosed)
+
 
 class _BadRequest(Exception):
     """The first line of a stream is not understood."""
@@ -35,20 +42,16 @@ async def echo(session: cwt.Session) -> None:
     """Send back whatever comes."""
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_echo_datagrams(session))
-        tasks.create_task(_serve_uni(session))
-        tasks.create_task(_serve_bi(session, _echo_stream))
+        tasks.create_task(_serve(session.incoming_uni, partial(_send_back, session)))
+        tasks.create_task(_serve(session.incoming_bi, _echo_stream))
 
 
 async def demo(session: cwt.Session) -> None:
     """What the page asks for."""
-
-    async def answer(stream: cwt.BiStream) -> None:
-        await _answer(session, stream)
-
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_echo_datagrams(session))
-        tasks.create_task(_serve_uni(session))
-        tasks.create_task(_serve_bi(session, answer))
+        tasks.create_task(_serve(session.incoming_uni, partial(_send_back, session)))
+        tasks.create_task(_serve(session.incoming_bi, partial(_answer, session)))
         tasks.create_task(_tell_stats(session))
         tasks.create_task(_end_when_left(session))
 
@@ -63,49 +66,34 @@ async def _echo_datagrams(session: cwt.Session) -> None:
             session.datagrams.send(data)
 
 
-async def _serve_bi(session: cwt.Session, serve: Callable[[cwt.BiStream], Awaitable[None]]) -> None:
-    """Run ``serve`` for each bidirectional stream, a bounded number of them at once."""
+async def _serve(incoming: AsyncIterable[T], serve: Callable[[T], Awaitable[None]]) -> None:
+    """Run ``serve`` for each stream that the peer opens, a bounded number of them at once."""
     room = asyncio.Semaphore(MAX_STREAMS)
 
-    async def one(stream: cwt.BiStream) -> None:
+    async def one(stream: T) -> None:
         try:
-            await serve(stream)
-        except (cwt.StreamReset, cwt.StreamStopped, cwt.SessionClosed, cwt.ConnectionClosed):
+            async with stream:  # FIN in the end, or a reset
+                await serve(stream)
+        except _ENDED:
             pass  # whoever is there no more needs no answer
         finally:
             room.release()
 
     async with asyncio.TaskGroup() as tasks:
-        async for stream in session.incoming_bi:
+        async for stream in incoming:
             await room.acquire()
             tasks.create_task(one(stream))
 
 
-async def _serve_uni(session: cwt.Session) -> None:
-    """Send each unidirectional stream back on one of ours."""
-
-    async def one(stream: cwt.RecvStream) -> None:
-        try:
-            back = await session.open_uni()
-            async for data in stream:
-                await back.write(data)
-            await back.finish()
-        except (cwt.StreamReset, cwt.StreamStopped, cwt.SessionClosed, cwt.ConnectionClosed):
-            pass
-        finally:
-            room.release()
-
-    room = asyncio.Semaphore(MAX_STREAMS)
-    async with asyncio.TaskGroup() as tasks:
-        async for stream in session.incoming_uni:
-            await room.acquire()
-            tasks.create_task(one(stream))
+async def _send_back(session: cwt.Session, stream: cwt.RecvStream) -> None:
+    async with await session.open_uni() as back:
+        async for data in stream:
+            await back.write(data)
 
 
 async def _echo_stream(stream: cwt.BiStream) -> None:
     async for data in stream:
         await stream.write(data)
-    await stream.finish()
 
 
 async def _answer(session: cwt.Session, stream: cwt.BiStream) -> None:
@@ -127,12 +115,10 @@ async def _answer(session: cwt.Session, stream: cwt.BiStream) -> None:
             case "open":
                 kind, _, text = rest.partition(" ")
                 await _open(session, kind, text)
-                await stream.finish()
             case _:
                 raise _BadRequest(f"unknown verb {verb!r}")
-    except (_BadRequest, UnicodeDecodeError, ValueError, EOFError) as error:
+    except (_BadRequest, ValueError, EOFError, asyncio.LimitOverrunError) as error:
         await stream.write(f"error: {error}\n".encode())
-        await stream.finish()
 
 
 def _number(text: str, maximum: int) -> int:
@@ -146,7 +132,6 @@ async def _count(stream: cwt.BiStream) -> None:
     async for data in stream:
         total += len(data)
     await stream.write(b"%d\n" % total)
-    await stream.finish()
 
 
 async def _download(stream: cwt.BiStream, count: int) -> None:
@@ -154,15 +139,13 @@ async def _download(stream: cwt.BiStream, count: int) -> None:
     while count > 0:
         await stream.write(chunk if count >= CHUNK else chunk[:count])
         count -= CHUNK
-    await stream.finish()
 
 
 async def _open(session: cwt.Session, kind: str, text: str) -> None:
     if kind not in ("bi", "uni"):
         raise _BadRequest(f"a stream is bi or uni, not {kind!r}")
-    stream = await (session.open_bi() if kind == "bi" else session.open_uni())
-    await stream.write(text.encode())
-    await stream.finish()
+    async with await (session.open_bi() if kind == "bi" else session.open_uni()) as stream:
+        await stream.write(text.encode())
 
 
 async def _end_when_left(session: cwt.Session) -> None:
@@ -171,14 +154,18 @@ async def _end_when_left(session: cwt.Session) -> None:
     Firefox keeps the connection of a page that was left alive for ever; the page sends datagrams as
     long as it is there, though few while its tab is in the background.
     """
-    seen = -1
-    while not session.is_closed:
-        received = session.stats().datagrams_received
+    seen = 0
+    while True:
+        try:
+            async with asyncio.timeout(PATIENCE):
+                await session.wait_closed()
+            return
+        except TimeoutError:
+            received = session.stats().datagrams_received
         if received == seen:
             await session.close(0, "the page has gone")
             return
         seen = received
-        await asyncio.sleep(PATIENCE)
 
 
 async def _tell_stats(session: cwt.Session) -> None:
@@ -189,7 +176,7 @@ async def _tell_stats(session: cwt.Session) -> None:
             line = json.dumps({name: getattr(stats, name) for name in _TOLD})
             await stream.write(f"{line}\n".encode())
             await asyncio.sleep(STATS_INTERVAL)
-    except (cwt.StreamStopped, cwt.SessionClosed, cwt.ConnectionClosed):
+    except _ENDED:
         pass
 
 

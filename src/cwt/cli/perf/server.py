@@ -41,20 +41,14 @@ class _Perf:
 
     async def _serve(self, stream: cwt.BiStream) -> None:
         try:
-            line = await stream.readuntil(b"\n", limit=MAX_LINE)
-            await self._answer(stream, line.decode("ascii").split())
+            async with stream:  # FIN in the end, or a reset
+                try:
+                    line = await stream.readuntil(b"\n", limit=MAX_LINE)
+                    await self._answer(stream, line.decode("ascii").split())
+                except (ValueError, EOFError, asyncio.LimitOverrunError) as error:
+                    await stream.write(f"error: {error}\n".encode())
         except _ENDED:
             pass  # whoever is there no more needs no answer
-        except (ValueError, EOFError, asyncio.LimitOverrunError) as error:
-            await self._refuse(stream, str(error))
-
-    async def _refuse(self, stream: cwt.BiStream, reason: str) -> None:
-        try:
-            stream.stop(0)
-            await stream.write(f"error: {reason}\n".encode())
-            await stream.finish()
-        except _ENDED:
-            pass
 
     async def _answer(self, stream: cwt.BiStream, words: list[str]) -> None:
         match words:
@@ -73,7 +67,6 @@ class _Perf:
                 await stream.write(self._report().encode())
             case _:
                 raise ValueError(f"not understood: {' '.join(words)!r}")
-        await stream.finish()
 
     def _report(self) -> Report:
         stats = self._session.stats().connection
