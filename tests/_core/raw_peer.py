@@ -120,6 +120,8 @@ class RawPeer:
         self.received: list[Received] = []
         self.datagrams: list[bytes] = []
         """Everything the end sent, as it came."""
+        self.destinations: list[Any] = []
+        """Where it sent each of them."""
         self.opaque: list[bytes] = []
         """Packets of it that could not be opened."""
         self.tls: Handshake | None = None
@@ -212,6 +214,7 @@ class RawPeer:
         before = len(self.received)
         while (out := self.end.send(self.now)) is not None:
             self.datagrams.append(out[0])
+            self.destinations.append(out[1].to)
             self._datagram(out[0])
         return self.received[before:]
 

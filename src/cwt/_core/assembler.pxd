@@ -53,6 +53,7 @@ cdef class Assembler:
     cdef AckTracker acks(self, int space)
     cdef uint64_t _next_skip(self, uint64_t number) except? 0
     cdef size_t write_batch(self, uint8_t* out, size_t capacity, int64_t now, size_t* segment_size) except? 0
+    cdef bint may_send(self) noexcept
     cdef size_t _write_datagram(self, uint8_t* out, size_t size, int64_t now, Packet* job, bint* last) except? 0
     cdef bint _pacing_allows(self, size_t size, int64_t now) noexcept
     cdef bint _wants(self, int space) except -1

@@ -49,6 +49,8 @@ cdef class Assembler:
         cdef Packet jobs[MAX_BATCH]
         cdef size_t total = 0, size, count = 0, sealed = 0
         cdef bint last = False
+        if not self.may_send():
+            return 0
         if self.keys.limit_near():
             self.keys.update(self.recovery.application.next)
         self.pacing_at = 0
@@ -56,10 +58,11 @@ cdef class Assembler:
             self.recovery.congestion.pacing_rate(self.recovery.rtt), self.datagram_size, now
         )
         while count < MAX_BATCH and capacity - total >= self.datagram_size and not last:
-            if self.paths.current.allowance() < self.datagram_size:
+            size = min(self.datagram_size, self.paths.current.allowance())
+            if size < self.datagram_size and not self.may_send():
                 break
             jobs[sealed].data = NULL
-            size = self._write_datagram(out + total, self.datagram_size, now, &jobs[sealed], &last)
+            size = self._write_datagram(out + total, size, now, &jobs[sealed], &last)
             if size == 0:
                 break
             if jobs[sealed].data != NULL:
@@ -75,6 +78,13 @@ cdef class Assembler:
             self.keys.seal(2, jobs, sealed)
         self.bytes_sent += total
         return total
+
+    cdef bint may_send(self) noexcept:
+        # Whether the anti-amplification limit leaves room for a datagram.  During the handshake it must
+        # be a full one; to a new address what there is must do for a PATH_CHALLENGE (Section 8.2.1).
+        return self.paths.current.allowance() >= (
+            MIN_DRAFT if self.handshake.confirmed else self.datagram_size
+        )
 
     cdef size_t _write_datagram(
         self, uint8_t* out, size_t size, int64_t now, Packet* job, bint* last
@@ -122,7 +132,7 @@ cdef class Assembler:
             return False
         return (
             self.streams.wants_to_send() or self.datagrams.wants_to_send()
-            or self.paths.current.wants_to_send() or self.idle.ping_pending
+            or self.paths.wants_to_send() or self.idle.ping_pending
             or len(self.local_ids.pending) > 0 or len(self.remote_ids.retiring) > 0
         )
 
@@ -178,9 +188,7 @@ cdef class Assembler:
         if allow_data:
             self.handshake.write(space, &draft.builder)
             if space == 2:
-                draft.full = self.paths.current.write(
-                    &draft.builder, now, 3 * max(self.pto(), self.recovery.rtt.initial)
-                )
+                draft.full = self.paths.write(&draft.builder)
                 self.local_ids.write(&draft.builder)
                 self.remote_ids.write(&draft.builder)
                 self.streams.write_control(&draft.builder, now, self.recovery.rtt.smoothed)
@@ -222,8 +230,8 @@ cdef class Assembler:
             # Section 14.1: a client's Initial packets, and a server's that elicit an answer.
             if drafts[i].space == 0 and (self.is_client or drafts[i].builder.ack_eliciting):
                 full = True
-            # Sections 8.2.1 and 8.2.2: so do datagrams that validate a path.
-            if drafts[i].full and self.paths.current.allowance() >= size:
+            # Sections 8.2.1 and 8.2.2: so do datagrams that validate a path, as far as they may.
+            if drafts[i].full:
                 full = True
         end = draft.builder.w.pos - out + TAG_LENGTH
         if full and end < size:
@@ -266,8 +274,9 @@ cdef class Assembler:
         cdef size_t position = 0
         cdef bint last = False
         self.closing.start_timer(now, self.pto())
-        if not self.closing.pending or self.paths.current.allowance() < size:
+        if not self.closing.pending or not self.may_send():
             return 0
+        size = min(size, self.paths.current.allowance())
         self.closing.pending = False
         for space in range(3):
             if not self.keys.can_write(space) or size - position < MIN_DRAFT:

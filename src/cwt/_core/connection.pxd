@@ -97,4 +97,5 @@ cdef class Connection(PacketHandler):
     cdef int _run_timers(self, int64_t now) except -1
     cdef int64_t _pto(self) noexcept
     cdef int _path_failed(self) except -1
+    cdef int _start_recovery_anew(self) except -1
     cdef int _wake_for_credit(self) except -1

@@ -424,7 +424,10 @@ cdef class Connection(PacketHandler):
             newest and not probing and space == 2 and not self.is_client
             and not self.paths.is_current(remote)
         ):
-            self.paths.follow(remote, local, self.random(8), self.assembler.datagram_size)
+            self.paths.follow(
+                remote, local, self.intake.datagram_length, self.random(8),
+                now + 3 * max(self._pto(), self.recovery.rtt.initial),
+            )
             self.remote_ids.rotate()
         if self.handshake.complete or space != 2:
             self._advance(now)
@@ -598,11 +601,11 @@ cdef class Connection(PacketHandler):
         elif type == PATH_CHALLENGE:
             ok = read_bytes(r, 8, &raw)
             if ok:
-                self.paths.current.on_path_challenge(raw)
+                self.paths.on_path_challenge(raw)
         elif type == PATH_RESPONSE:
             ok = read_bytes(r, 8, &raw)
-            if ok:
-                self.paths.on_path_response(raw)
+            if ok and self.paths.on_path_response(raw):
+                self._start_recovery_anew()
         elif type == HANDSHAKE_DONE:
             ok = True
             if not self.is_client:
@@ -818,11 +821,11 @@ cdef class Connection(PacketHandler):
         best = self.idle.next_timeout(self._pto())
         if not self.is_established:
             best = earlier(best, self.handshake_deadline)
-        if self.paths.current.allowance() >= self.assembler.datagram_size:
+        if self.assembler.may_send():
             best = earlier(best, self.recovery.next_timeout(now))
             best = earlier(best, self.assembler.pacing_at)
-        for space in range(3):
-            best = earlier(best, self.acks(space).next_timeout())
+            for space in range(3):
+                best = earlier(best, self.acks(space).next_timeout())
         return earlier(best, self.paths.current.challenge_deadline)
 
     cdef int timeout_at(self, int64_t now) except -1:
@@ -855,10 +858,16 @@ cdef class Connection(PacketHandler):
             ))
             self.news = True
         else:
-            if self.paths.current.allowance() >= self.assembler.datagram_size:
+            if self.assembler.may_send():
                 self.recovery.on_timeout(now, self)
             if self.paths.current.challenge_deadline and now >= self.paths.current.challenge_deadline:
                 self._path_failed()
+        return 0
+
+    cdef int _start_recovery_anew(self) except -1:
+        # What was learnt of another path does not hold for this one (Section 9.4).
+        self.recovery.rtt.reset()
+        self.recovery.congestion = _CONTROLLERS[self.config.congestion](self.assembler.datagram_size)
         return 0
 
     cdef int _path_failed(self) except -1:

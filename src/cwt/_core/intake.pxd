@@ -43,12 +43,15 @@ cdef class Intake:
     cdef list undecryptable                  # (bytes, remote, local, ecn) until keys come
     cdef const uint8_t* packet_destination   # Destination Connection ID of the 1-RTT packet being read
     cdef uint64_t bytes_received
+    cdef size_t datagram_length              # of the one being read
+    cdef object server                       # a client's: where its answers come from, None before the first
 
     cdef AckTracker acks(self, int space)
     cdef int receive(
         self, PacketHandler handler, uint8_t* data, size_t length, size_t segment_size,
         object remote, object local, int ecn, int64_t now
     ) except -1
+    cdef int _count(self, object remote, size_t size) except -1
     cdef int _datagram(
         self, PacketHandler handler, uint8_t* data, size_t length, object remote, object local,
         int ecn, int64_t now

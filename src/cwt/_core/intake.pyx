@@ -2,7 +2,7 @@
 
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcmp, memcpy
 
 from cwt._core.crypto.aead cimport SAMPLE_LENGTH
 from cwt._core.keyring cimport MAX_BATCH, Opened
@@ -69,6 +69,8 @@ cdef class Intake:
         cdef uint8_t samples[MAX_BATCH * SAMPLE_LENGTH]
         cdef uint8_t masks[MAX_BATCH * SAMPLE_LENGTH]
         cdef size_t size, offset = 0, run, end, i
+        if self.server is not None and remote is not self.server and remote != self.server:
+            return 0                         # Section 9: servers do not move
         while offset < length:
             run = 0
             end = offset
@@ -84,19 +86,24 @@ cdef class Intake:
                 end += size
             if run == 0:
                 size = min(segment_size, length - offset)
+                self._count(remote, size)
                 self._datagram(handler, data + offset, size, remote, local, ecn, now)
                 offset += size
                 continue
             self.keys.mask(2, samples, masks, run)
             for i in range(run):
                 size = min(segment_size, length - offset)
-                self.bytes_received += size
-                self.paths.current.received += size
+                self._count(remote, size)
                 self._short(
                     handler, data + offset, size, &masks[i * SAMPLE_LENGTH], remote, local, ecn, now
                 )
                 offset += size
         return 0
+
+    cdef int _count(self, object remote, size_t size) except -1:
+        self.bytes_received += size
+        self.datagram_length = size
+        return self.paths.received(remote, size)
 
     cdef int _datagram(
         self, PacketHandler handler, uint8_t* data, size_t length, object remote, object local, int ecn, int64_t now
@@ -104,12 +111,18 @@ cdef class Intake:
         # One datagram of one or more coalesced packets (Section 12.2).
         cdef Header header
         cdef uint8_t mask[SAMPLE_LENGTH]
-        cdef size_t whole = length
-        self.bytes_received += length
-        self.paths.current.received += length
+        cdef size_t whole = length, destination_length = 0
+        cdef const uint8_t* destination = NULL
         while length:
             if not parse_header(data, length, SHORT_CID_LENGTH, &header):
                 return 0
+            if destination == NULL:
+                destination = header.dcid
+                destination_length = header.dcid_length
+            elif header.dcid_length != destination_length or (
+                memcmp(header.dcid, destination, destination_length) != 0
+            ):
+                return 0                     # Section 12.2
             if header.type == ONE_RTT:
                 if not self.keys.can_read(2):
                     return self._keep(data, length, remote, local, ecn)
@@ -164,6 +177,8 @@ cdef class Intake:
         cdef int space = 0 if header.type == INITIAL else 1
         if header.type == ZERO_RTT:
             return 0                         # not offered
+        if header.type == INITIAL and self.is_client and header.token_length:
+            return 0                         # Section 17.2.2
         if self.peer_source is not None and header.scid[:header.scid_length] != self.peer_source:
             return 0                         # Section 7.2
         if not self.keys.can_read(space):
@@ -177,13 +192,16 @@ cdef class Intake:
             space, data, header.end, header.number_offset, mask, self.acks(space).largest + 1, &opened
         ):
             return 0
+        if self.is_client:
+            self.server = remote
         if self.peer_source is None:
             self.peer_source = header.scid[:header.scid_length]
             self.remote_ids.start(self.peer_source)
         handler.on_packet(space, &opened, remote, local, ecn, now)
         if space == 1 and not self.is_client:
             # The client has our Handshake keys: it is where it says it is (Section 8.1).
-            self.paths.current.validated = True
+            if self.paths.is_current(remote):
+                self.paths.current.validated = True
             handler.on_handshake_packet()
         return 0
 
@@ -197,17 +215,14 @@ cdef class Intake:
         cdef list kept
         cdef bytearray copy
         cdef uint8_t* raw
-        cdef uint64_t counted
         if not self.undecryptable:
             return 0
         kept, self.undecryptable = self.undecryptable, []
         for data, remote, local, ecn in kept:
             copy = bytearray(data)
             raw = copy
-            counted = self.paths.current.received
+            self.datagram_length = len(copy)
             self._datagram(handler, raw, len(copy), remote, local, ecn, now)
-            self.bytes_received -= len(copy)
-            self.paths.current.received = counted
         return 0
 
     cdef int _check_reset(self, PacketHandler handler, const uint8_t* data, size_t length) except -1:

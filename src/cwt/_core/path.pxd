@@ -15,21 +15,25 @@ cdef class Path:
     cdef bytes challenge                     # outstanding PATH_CHALLENGE
     cdef bint challenge_pending
     cdef int64_t challenge_deadline          # when validation has failed, 0 for none
-    cdef list responses                      # data of PATH_CHALLENGE to be answered
+    cdef bint other_host                     # than the path before
 
     cdef uint64_t allowance(self) noexcept
-    cdef int start_validation(self, bytes challenge) except -1
-    cdef int on_path_challenge(self, const uint8_t* data) except -1
+    cdef int start_validation(self, bytes challenge, int64_t deadline) except -1
     cdef bint on_path_response(self, const uint8_t* data) except -1
-    cdef bint wants_to_send(self) noexcept
-    cdef bint write(self, PacketBuilder* p, int64_t now, int64_t timeout) except -1
 
 
 cdef class Paths:
     cdef readonly Path current
     cdef readonly Path previous
+    cdef list responses                      # data of PATH_CHALLENGE to be answered
 
     cdef bint is_current(self, object remote) except -1
-    cdef int follow(self, object remote, object local, bytes challenge, size_t credit) except -1
-    cdef int on_path_response(self, const uint8_t* data) except -1
+    cdef int received(self, object remote, size_t size) except -1
+    cdef int follow(
+        self, object remote, object local, size_t credit, bytes challenge, int64_t deadline
+    ) except -1
+    cdef int on_path_challenge(self, const uint8_t* data) except -1
+    cdef bint on_path_response(self, const uint8_t* data) except -1
+    cdef bint wants_to_send(self) noexcept
+    cdef bint write(self, PacketBuilder* p) except -1
     cdef bint give_up(self) noexcept

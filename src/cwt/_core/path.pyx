@@ -18,7 +18,6 @@ cdef class Path:
         self.local = local
         self.remote = remote
         self.validated = validated
-        self.responses = []
 
     cdef uint64_t allowance(self) noexcept:
         # Bytes that may be sent now (Section 8.1).
@@ -26,15 +25,10 @@ cdef class Path:
             return <uint64_t>1 << 62
         return 3 * self.received - min(self.sent, 3 * self.received)
 
-    cdef int start_validation(self, bytes challenge) except -1:
+    cdef int start_validation(self, bytes challenge, int64_t deadline) except -1:
         self.challenge = challenge
         self.challenge_pending = True
-        return 0
-
-    cdef int on_path_challenge(self, const uint8_t* data) except -1:
-        # Bounded: what a flood adds beyond is dropped.
-        if len(self.responses) < MAX_RESPONSES:
-            self.responses.append(data[:8])
+        self.challenge_deadline = deadline
         return 0
 
     cdef bint on_path_response(self, const uint8_t* data) except -1:
@@ -47,28 +41,6 @@ cdef class Path:
         self.validated = True
         return True
 
-    cdef bint wants_to_send(self) noexcept:
-        return self.challenge_pending or len(self.responses) > 0
-
-    cdef bint write(self, PacketBuilder* p, int64_t now, int64_t timeout) except -1:
-        # Whether something was written; such a datagram is padded (Section 8.2).
-        cdef bint written = False
-        while self.responses and can_record(p) and room(&p.w) >= 9:
-            data = self.responses.pop(0)
-            put_u8(&p.w, PATH_RESPONSE)
-            put_bytes(&p.w, <const uint8_t*>PyBytes_AS_STRING(data), 8)
-            record(p, PATH_RESPONSE, 0, 0, 0, False)
-            written = True
-        if self.challenge_pending and can_record(p) and room(&p.w) >= 9:
-            put_u8(&p.w, PATH_CHALLENGE)
-            put_bytes(&p.w, <const uint8_t*>PyBytes_AS_STRING(self.challenge), 8)
-            record(p, PATH_CHALLENGE, 0, 0, 0, False)
-            self.challenge_pending = False
-            if self.challenge_deadline == 0:
-                self.challenge_deadline = now + timeout
-            written = True
-        return written
-
 
 @cython.final
 cdef class Paths:
@@ -76,23 +48,47 @@ cdef class Paths:
 
     def __init__(self, local, remote, bint validated):
         self.current = Path(local, remote, validated)
+        self.responses = []
 
     cdef bint is_current(self, object remote) except -1:
         return remote is self.current.remote or remote == self.current.remote
 
-    cdef int follow(self, object remote, object local, bytes challenge, size_t credit) except -1:
-        # To the peer's new address, sending little until it has answered there.
-        if self.previous is None or not self.previous.validated:
-            self.previous = self.current
-        self.current = Path(local, remote, False)
-        self.current.received = credit
-        self.current.start_validation(challenge)
+    cdef int received(self, object remote, size_t size) except -1:
+        # Only what comes from an address lets us send to it (Section 8.1).
+        if self.is_current(remote):
+            self.current.received += size
         return 0
 
-    cdef int on_path_response(self, const uint8_t* data) except -1:
-        if self.current.on_path_response(data):
-            self.previous = None
+    cdef int follow(
+        self, object remote, object local, size_t credit, bytes challenge, int64_t deadline
+    ) except -1:
+        # To the peer's new address, sending little until it has answered there.
+        cdef Path old = self.current
+        if self.previous is not None and self.previous.remote == remote:
+            # Back to where it was known to be (Section 9.3.3).
+            self.current, self.previous = self.previous, None
+            self.current.local = local
+            return 0
+        if old.validated:
+            self.previous = old
+        self.current = Path(local, remote, False)
+        self.current.received = credit
+        self.current.other_host = old.other_host and not old.validated or remote[0] != old.remote[0]
+        self.current.start_validation(challenge, deadline)
         return 0
+
+    cdef int on_path_challenge(self, const uint8_t* data) except -1:
+        # Bounded: what a flood adds beyond is dropped.
+        if len(self.responses) < MAX_RESPONSES:
+            self.responses.append(data[:8])
+        return 0
+
+    cdef bint on_path_response(self, const uint8_t* data) except -1:
+        # Whether it proved that the peer is at another host than before.
+        if not self.current.on_path_response(data):
+            return False
+        self.previous = None
+        return self.current.other_host
 
     cdef bint give_up(self) noexcept:
         # Validation failed: back to where the peer last was; False when there is no such path.
@@ -103,3 +99,24 @@ cdef class Paths:
         self.current = self.previous
         self.previous = None
         return True
+
+    cdef bint wants_to_send(self) noexcept:
+        return self.current.challenge_pending or len(self.responses) > 0
+
+    cdef bint write(self, PacketBuilder* p) except -1:
+        # Whether something was written; such a datagram is padded (Section 8.2).
+        cdef bint written = False
+        while self.responses and can_record(p) and room(&p.w) >= 9:
+            data = self.responses.pop(0)
+            put_u8(&p.w, PATH_RESPONSE)
+            put_bytes(&p.w, <const uint8_t*>PyBytes_AS_STRING(data), 8)
+            record(p, PATH_RESPONSE, 0, 0, 0, False)
+            written = True
+        if self.current.challenge_pending and can_record(p) and room(&p.w) >= 9:
+            data = self.current.challenge
+            put_u8(&p.w, PATH_CHALLENGE)
+            put_bytes(&p.w, <const uint8_t*>PyBytes_AS_STRING(data), 8)
+            record(p, PATH_CHALLENGE, 0, 0, 0, False)
+            self.current.challenge_pending = False
+            written = True
+        return written

@@ -15,6 +15,7 @@ cdef class RttEstimator:
     cdef readonly bint has_sample
     cdef public int64_t max_ack_delay        # of the peer
 
+    cpdef void reset(self) noexcept
     cpdef void sample(self, int64_t latest, int64_t ack_delay, bint confirmed) noexcept
     cpdef int64_t pto(self, bint with_ack_delay) noexcept
     cdef int64_t loss_delay(self) noexcept

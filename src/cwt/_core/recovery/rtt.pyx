@@ -10,9 +10,15 @@ cdef class RttEstimator:
 
     def __init__(self, int64_t initial, int64_t max_ack_delay=25_000_000):
         self.initial = initial
-        self.smoothed = initial
-        self.variation = initial // 2
         self.max_ack_delay = max_ack_delay
+        self.reset()
+
+    cpdef void reset(self) noexcept:
+        """Forget all samples: the path is another one (RFC 9000 Section 9.4)."""
+        self.has_sample = False
+        self.latest = 0
+        self.smoothed = self.initial
+        self.variation = self.initial // 2
 
     cpdef void sample(self, int64_t latest, int64_t ack_delay, bint confirmed) noexcept:
         """Take a sample (Section 5.3); *confirmed*: the handshake is, so max_ack_delay binds."""

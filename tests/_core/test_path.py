@@ -1,0 +1,298 @@
+"""Paths: anti-amplification, validation and moves of the client (RFC 9000 Sections 8 and 9)."""
+
+from __future__ import annotations
+
+import pytest
+
+from cwt._core.connection import Connection
+from cwt.config import TransportConfig
+from cwt.testing import CLIENT
+from tests._core.raw_peer import (
+    HANDSHAKE,
+    INITIAL,
+    ONE_RTT,
+    PADDING,
+    PING,
+    RawClient,
+    RawServer,
+    ack,
+    client_connection,
+    crypto,
+    frame,
+    new_connection_id,
+    server_endpoint,
+    stream,
+)
+from tests._core.support import connected, connected_client
+
+OTHER_PORT = (CLIENT[0], 50001)
+OTHER_HOST = ("198.51.100.7", 50000)
+THIRD = ("203.0.113.9", 1)
+CONFIG = TransportConfig(grease=False, pacing=False)
+
+
+def quiet() -> tuple[RawClient, Connection]:
+    """Connected, and everything acknowledged."""
+    client, server = connected(CONFIG)
+    client.send(ONE_RTT, ack(client.largest[ONE_RTT], client.largest[ONE_RTT]))
+    client.datagrams.clear()
+    client.destinations.clear()
+    client.received.clear()
+    return client, server
+
+
+def send_from(client: RawClient, address: object, payload: bytes) -> int:
+    """A packet from *address*; its size."""
+    packet = client.packet(ONE_RTT, payload)
+    client.inject(packet, address=address)
+    client.collect()
+    return len(packet)
+
+
+def sent_to(client: RawClient, address: object) -> int:
+    pairs = zip(client.destinations, client.datagrams, strict=True)
+    return sum(len(data) for to, data in pairs if to == address)
+
+
+def challenge(client: RawClient) -> bytes:
+    [*_, (_, data)] = client.frames(0x1A)
+    assert isinstance(data, bytes)
+    return data
+
+
+# Anti-amplification (Section 8.1).
+
+
+def test_three_times_what_came_and_no_more_before_validation() -> None:
+    client = RawClient(server_endpoint(), answer=False)
+    client.connect()
+    assert sum(map(len, client.datagrams)) <= 3600
+    client.advance(9.0)
+    assert sum(map(len, client.datagrams)) <= 3600
+
+
+def test_what_comes_from_elsewhere_gives_no_credit() -> None:
+    client = RawClient(server_endpoint(), answer=False)
+    client.connect()
+    for _ in range(20):
+        client.inject(client.padded(INITIAL, PING), address=OTHER_HOST)
+        client.collect()
+    client.advance(9.0)
+    assert sent_to(client, CLIENT) <= 3600
+    assert sent_to(client, OTHER_HOST) == 0
+
+
+def test_a_handshake_packet_from_elsewhere_validates_nothing() -> None:
+    client = RawClient(server_endpoint(), answer=False).connect()
+    client.inject(client.packet(HANDSHAKE, PING), address=OTHER_HOST)
+    client.advance(9.0)
+    assert sent_to(client, CLIENT) <= 3600
+
+
+def test_full_datagrams_with_initial_packets() -> None:
+    client = RawClient(server_endpoint(), answer=False).connect()
+    assert len(client.datagrams[0]) == 1200
+
+
+# Moves (Section 9.3).
+
+
+@pytest.mark.parametrize("address", [OTHER_PORT, OTHER_HOST])
+def test_the_server_follows_and_validates(address: object) -> None:
+    client, server = quiet()
+    send_from(client, address, PING + PADDING * 1000)
+    assert server.remote_address == address
+    assert client.destinations and set(client.destinations) == {address}
+    assert max(map(len, client.datagrams)) == 1200
+    send_from(client, address, frame(0x1B, challenge(client)))
+    stream_id = server.open_stream()
+    assert stream_id is not None
+    server.stream_send(stream_id, bytes(9000))
+    client.collect()
+    assert sent_to(client, address) > 9000
+    client.advance(20.0)
+    assert server.remote_address == address
+
+
+def test_three_times_what_came_from_the_new_address() -> None:
+    client, server = quiet()
+    stream_id = server.open_stream()
+    assert stream_id is not None
+    size = send_from(client, OTHER_HOST, PING + PADDING * 20)
+    server.stream_send(stream_id, bytes(9000))
+    client.collect()
+    assert client.frames(0x1A)
+    assert 0 < sent_to(client, OTHER_HOST) <= 3 * size
+    size += send_from(client, OTHER_HOST, PING)
+    client.advance(0.5)
+    assert sent_to(client, OTHER_HOST) <= 3 * size
+    assert sent_to(client, CLIENT) == 0
+
+
+def test_back_to_the_old_address_when_the_new_one_does_not_answer() -> None:
+    client, server = quiet()
+    send_from(client, OTHER_HOST, PING)
+    assert server.remote_address == OTHER_HOST
+    client.advance(5.0)
+    assert server.remote_address == CLIENT
+    assert server.termination is None
+    client.destinations.clear()
+    client.send(ONE_RTT, PING * 2)
+    client.advance(0.1)
+    assert set(client.destinations) == {CLIENT}
+
+
+def test_a_wrong_response_validates_nothing() -> None:
+    client, server = quiet()
+    send_from(client, OTHER_HOST, PING)
+    wrong = bytes(byte ^ 1 for byte in challenge(client))
+    send_from(client, OTHER_HOST, frame(0x1B, wrong))
+    client.advance(5.0)
+    assert server.remote_address == CLIENT
+
+
+def test_the_old_address_needs_no_new_validation() -> None:
+    client, server = quiet()
+    send_from(client, OTHER_HOST, PING)
+    send_from(client, CLIENT, PING)
+    assert server.remote_address == CLIENT
+    assert len(client.frames(0x1A)) == 1
+    stream_id = server.open_stream()
+    assert stream_id is not None
+    server.stream_send(stream_id, bytes(9000))
+    client.collect()
+    assert sent_to(client, CLIENT) > 9000
+
+
+def test_many_ports_keep_two_paths() -> None:
+    client, server = quiet()
+    for port in range(2000):
+        client.inject(client.packet(ONE_RTT, PING), address=("198.51.100.7", port))
+        client.collect()
+    assert server.remote_address == ("198.51.100.7", 1999)
+    client.advance(5.0)
+    assert server.remote_address == CLIENT
+    assert server.termination is None
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [frame(0x1A, bytes(8)), new_connection_id(1, b"12345678"), frame(0x1B, bytes(8)), PADDING],
+)
+def test_probing_packets_are_no_move(payload: bytes) -> None:
+    client, server = quiet()
+    send_from(client, OTHER_HOST, payload)
+    assert server.remote_address == CLIENT
+
+
+def test_a_late_packet_is_no_move() -> None:
+    client, server = quiet()
+    late = client.packet(ONE_RTT, PING)
+    client.send(ONE_RTT, PING)
+    client.inject(late, address=OTHER_HOST)
+    assert server.remote_address == CLIENT
+
+
+def test_a_copy_is_no_move() -> None:
+    client, server = quiet()
+    packet = client.packet(ONE_RTT, PING)
+    client.inject(packet)
+    client.inject(packet, address=OTHER_HOST)
+    assert server.remote_address == CLIENT
+
+
+def test_a_challenge_that_moves_is_answered_at_the_new_address() -> None:
+    client, server = quiet()
+    send_from(client, OTHER_HOST, frame(0x1A, b"question") + PING + PADDING * 1100)
+    assert server.remote_address == OTHER_HOST
+    assert client.frames(0x1B) == [(0x1B, b"question")]
+    assert sent_to(client, CLIENT) == 0
+
+
+def estimate(address: object) -> tuple[float, float]:
+    """The round-trip time before and after a move to *address*."""
+    client, server = quiet()
+    stream_id = server.open_stream()
+    assert stream_id is not None
+    for _ in range(20):
+        server.stream_send(stream_id, b"x")
+        client.collect()
+        client.now += 0.02
+        client.send(ONE_RTT, ack(client.largest[ONE_RTT], client.largest[ONE_RTT]))
+    before = server.stats().smoothed_rtt
+    send_from(client, address, PING + PADDING * 1000)
+    send_from(client, address, frame(0x1B, challenge(client)))
+    return before, server.stats().smoothed_rtt
+
+
+def test_another_host_starts_recovery_anew() -> None:
+    before, after = estimate(OTHER_HOST)
+    assert before < 0.1
+    assert after == pytest.approx(CONFIG.initial_rtt)
+
+
+def test_another_port_does_not() -> None:
+    before, after = estimate(OTHER_PORT)
+    assert after == before
+
+
+def test_a_move_uses_another_connection_id() -> None:
+    client, server = quiet()
+    client.send(ONE_RTT, new_connection_id(1, b"12345678"))
+    client.scid = b"12345678"
+    send_from(client, OTHER_PORT, PING)
+    assert server.destination_id == b"12345678"
+    assert (0x19, 0) in client.frames(0x19)
+
+
+# The client's side.
+
+
+def test_servers_do_not_move() -> None:
+    server, connection = connected_client()
+    server.inject(server.packet(ONE_RTT, b"\x1e"), address=THIRD)
+    assert not connection.is_confirmed
+    server.send(ONE_RTT, b"\x1e")
+    assert connection.is_confirmed
+
+
+def test_a_client_answers_challenges() -> None:
+    server, _ = connected_client()
+    server.datagrams.clear()
+    server.send(ONE_RTT, frame(0x1A, b"question"))
+    assert server.frames(0x1B) == [(0x1B, b"question")]
+    assert len(server.datagrams[-1]) == 1200
+
+
+def test_a_flood_of_challenges_is_answered_in_part() -> None:
+    client, server = quiet()
+    client.send(ONE_RTT, b"".join(frame(0x1A, i.to_bytes(8, "big")) for i in range(100)))
+    assert [data for _, data in client.frames(0x1B)] == [i.to_bytes(8, "big") for i in range(3)]
+    assert server.termination is None
+    client.received.clear()
+    for i in range(50):
+        client.inject(client.packet(ONE_RTT, frame(0x1A, i.to_bytes(8, "big"))))
+    client.collect()
+    assert len(client.frames(0x1B)) == 3
+
+
+def test_coalesced_packets_for_another_connection_id_are_not_read() -> None:
+    # Section 12.2.
+    client = RawClient(server_endpoint(), answer=False).connect()
+    assert client.connection is not None
+    before = client.connection.stats().packets_received
+    first = client.packet(HANDSHAKE, PING)
+    client.inject(first + client.packet(HANDSHAKE, PING, dcid=b"8 others"))
+    assert client.connection.stats().packets_received == before + 1
+    client.inject(client.packet(HANDSHAKE, PING) + client.packet(HANDSHAKE, PING))
+    assert client.connection.stats().packets_received == before + 3
+
+
+def test_an_initial_packet_of_a_server_has_no_token() -> None:
+    # Section 17.2.2.
+    endpoint, connection = client_connection()
+    server = RawServer(endpoint, answer=False).listen()
+    server.inject(server.packet(INITIAL, crypto(0, b"\2\0\0"), token=b"token"))
+    assert connection.stats().packets_received == 0
+    server.inject(server.packet(INITIAL, crypto(0, b"\2\0\0")))
+    assert connection.stats().packets_received == 1
