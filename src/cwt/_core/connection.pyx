@@ -408,6 +408,7 @@ cdef class Connection(PacketHandler):
         # An authentic packet.
         cdef AckTracker acks = self.acks(space)
         cdef bint eliciting = False, probing = True, newest
+        cdef uint64_t news = self.handshake.news
         if acks.is_duplicate(opened.number):
             return 0
         self.packets_received += 1
@@ -420,6 +421,8 @@ cdef class Connection(PacketHandler):
         newest = <int64_t>opened.number > acks.largest
         self._process_payload(space, opened, now, &eliciting, &probing)
         acks.on_packet(opened.number, eliciting, ecn, now)
+        if space != 2 and eliciting and news == self.handshake.news:
+            self.recovery.repeat_handshake(self)
         if (
             newest and not probing and space == 2 and not self.is_client
             and not self.paths.is_current(remote)

@@ -26,6 +26,7 @@ cdef class Handshake:
     cdef readonly bint confirmed
     cdef bint done_pending                   # the server's HANDSHAKE_DONE
     cdef uint64_t consumed                   # post-handshake bytes
+    cdef uint64_t news                       # CRYPTO frames that brought something new
 
     cdef CryptoStream stream(self, int space)
     cdef list on_crypto(self, int space, DataFrame* frame)

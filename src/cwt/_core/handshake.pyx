@@ -96,6 +96,8 @@ cdef class Handshake:
             raise TransportError(
                 TransportErrorCode.CRYPTO_BUFFER_EXCEEDED, "too much CRYPTO data", CRYPTO
             )
+        if frame.offset + frame.length > incoming.contiguous:
+            self.news += 1
         incoming.insert(frame.offset, frame.data, <size_t>frame.length)
         if incoming.available() == 0:
             return []

@@ -25,6 +25,7 @@ cdef class LossRecovery:
     cdef int probes[SPACES]                  # probe packets to send regardless of the window
     cdef readonly uint64_t bytes_in_flight
     cdef readonly int pto_count
+    cdef int repeats                         # of the handshake, because the peer asked again
     cdef public bint is_client
     cdef public bint handshake_confirmed
     cdef public bint peer_validated          # the peer has validated our address
@@ -47,6 +48,7 @@ cdef class LossRecovery:
     cdef int64_t _pto_deadline(self, int* space, int64_t now) noexcept
     cdef int64_t next_timeout(self, int64_t now) noexcept
     cdef int on_timeout(self, int64_t now, RecordHandler handler) except -1
+    cdef int repeat_handshake(self, RecordHandler handler) except -1
     cdef int _probe(self, int space, RecordHandler handler) except -1
     cdef void discard(self, int space) noexcept
     cdef bint may_send(self, uint64_t size) noexcept

@@ -18,6 +18,7 @@ cdef enum:
     PACKET_THRESHOLD = 3
     PERSISTENT_CONGESTION_PTOS = 3
     MAX_PTO_BACKOFF = 10     # doublings
+    MAX_REPEATS = 8          # of handshake packets that the peer asked for
 
 
 @cython.final
@@ -233,6 +234,23 @@ cdef class LossRecovery:
         # The next one counts from here even if no probe can be sent, so that it cannot come at once.
         self.last_eliciting[space] = now
         self._probe(space, handler)
+        for which in range(SPACES):
+            # Section 6.2.4: the peer may have keys for only one of them.
+            if which != space and self.sent(which).eliciting:
+                self.probes[which] = 1
+                self._probe(which, handler)
+        return 0
+
+    cdef int repeat_handshake(self, RecordHandler handler) except -1:
+        # The peer sent its part again, so it misses ours: do not wait for the timer (Section 6.2.3).
+        cdef int space
+        if self.repeats == MAX_REPEATS or not (self.initial.eliciting or self.handshake.eliciting):
+            return 0
+        self.repeats += 1
+        for space in range(2):
+            if self.sent(space).eliciting:
+                self.probes[space] = 2
+                self._probe(space, handler)
         return 0
 
     cdef int _probe(self, int space, RecordHandler handler) except -1:
