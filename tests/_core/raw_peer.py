@@ -383,9 +383,11 @@ class RawServer(RawPeer):
         *,
         context: ServerContext | None = None,
         alter: Callable[[TransportParameters], None] | None = None,
+        scid: bytes = CID,
         **options: Any,
     ) -> None:
         super().__init__(end, **options)
+        self.scid = scid
         self._context = context or server_context()
         self._alter = alter
         self.original = b""
@@ -411,6 +413,20 @@ class RawServer(RawPeer):
         self.tls.start()
         self.datagrams.append(datagram)
         self._datagram(datagram)
+
+    def take_after_retry(self, datagram: bytes, original: bytes, named: bytes | None) -> None:
+        """The client's first *datagram* after a Retry to *original*; *named* is in our parameters."""
+        before = self._alter
+
+        def alter(params: TransportParameters) -> None:
+            params.original_destination_connection_id = original
+            params.retry_source_connection_id = named
+            params.initial_source_connection_id = self.scid
+            if before is not None:
+                before(params)
+
+        self._alter = alter
+        self.take_first(datagram)
 
     def retry(self, token: bytes = b"token", scid: bytes = b"retry id") -> bytes:
         """A Retry packet for the first datagram."""

@@ -21,7 +21,6 @@ from tests._core.raw_peer import (
     frame,
     new_connection_id,
     server_endpoint,
-    stream,
 )
 from tests._core.support import connected, connected_client
 
