@@ -151,6 +151,45 @@ def payload(rng: Random) -> bytes:
     return b"".join(frame(rng) for _ in range(rng.randint(1, 6)))[:1100] or b"\0"
 
 
+def allowed_frame(rng: Random, from_client: bool) -> bytes:
+    """A frame that the other side would mostly accept, so that the connection lives on."""
+    theirs = 4 * rng.randrange(6) + rng.choice((0, 2)) + (not from_client)
+    ours_bidi = 4 * rng.randrange(2) + from_client
+    ours_uni = ours_bidi + 2
+    kind = rng.random()
+    if kind < 0.45:
+        flags = 0x06 | (rng.random() < 0.05)
+        offset = rng.choice((0, 0, rng.randrange(20), rng.randrange(6000), rng.randrange(200_000)))
+        head = bytes([0x08 | flags]) + varint.encode(
+            rng.choice((theirs, theirs, theirs, ours_bidi))
+        )
+        data = rng.randbytes(rng.choice((0, 1, 5, 100, 300)))
+        return head + varint.encode(offset) + varint.encode(len(data)) + data
+    if kind < 0.6:
+        largest = rng.randrange(5)
+        return b"\x02" + bytes([largest, rng.randrange(60), 0, rng.randrange(largest + 1)])
+    if kind < 0.65:
+        return b"\x04" + varint.encode(theirs) + integer(rng) + varint.encode(rng.randrange(8000))
+    if kind < 0.7:
+        return (
+            b"\x05" + varint.encode(rng.choice((ours_bidi, ours_uni, theirs & ~2))) + integer(rng)
+        )
+    if kind < 0.8:
+        stream = rng.choice((ours_bidi, ours_uni))
+        return rng.choice((b"\x10", b"\x11" + varint.encode(stream))) + integer(rng)
+    if kind < 0.85:
+        return rng.choice((b"\x12", b"\x13")) + varint.encode(rng.randrange(300))
+    if kind < 0.9:
+        return rng.choice((b"\x30", b"\x31\x04")) + rng.randbytes(4) + b"\x01"
+    if kind < 0.95:
+        return rng.choice((b"\x1a", b"\x1b")) + rng.randbytes(8)
+    return rng.choice((b"\x01", b"\x00", b"\x14" + integer(rng), b"\x15" + bytes([theirs, 9])))
+
+
+def allowed_payload(rng: Random, from_client: bool) -> bytes:
+    return b"".join(allowed_frame(rng, from_client) for _ in range(rng.randint(1, 4)))[:1100]
+
+
 # -- HTTP/3, capsules, transport parameters -------------------------------------------------------
 
 FRAME_TYPES = (0x0, 0x1, 0x3, 0x4, 0x5, 0x7, 0xD, 0x41, 0x21, 0x2, 0x6, 0xF0700, 0xF0701)

@@ -451,6 +451,8 @@ class Established(Target):
         drain(self.endpoint, self.now)
 
     def make(self, rng: Random) -> bytes:
+        if rng.random() < 0.9:  # what is not allowed ends the connection: mostly go on with it
+            return inputs.allowed_payload(rng, not self.is_client)
         made = inputs.payload(rng)
         return inputs.mutated(rng, made)[:1100] or b"\0" if rng.random() < 0.2 else made
 
