@@ -195,6 +195,7 @@ class TestAnswers:
         await until(lambda: requests[0].is_gone)
         with pytest.raises((cwt.SessionClosed, cwt.ConnectionClosed)):
             await requests[0].accept()
+        await until(lambda: not loopback.server._tasks)  # the hook is cancelled
 
     async def test_cancelled_at_any_point(self, start: Start) -> None:
         loopback = await start(quiet)

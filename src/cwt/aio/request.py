@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -30,6 +31,7 @@ class SessionRequest:
         "_connection",
         "_error",
         "_session_id",
+        "_task",
         "authority",
         "headers",
         "origin",
@@ -62,6 +64,8 @@ class SessionRequest:
         self._session_id = event.session_id
         self._answer: str | None = None
         self._error: Exception | None = None
+        self._task: asyncio.Task[None] | None = None
+        """Where the hook of the server decides."""
         self.authority = event.authority
         self.path, _, self.query = event.path.partition("?")
         self.headers = Headers(event.headers)
@@ -155,8 +159,10 @@ class SessionRequest:
             raise RuntimeError(f"the request was {self._answer} already")
 
     def _gone(self, error: Exception) -> None:
-        """The client withdrew the request."""
+        """The client withdrew the request: there is nothing left to decide."""
         self._error = error
+        if self._task is not None:
+            self._task.cancel()
 
     @staticmethod
     def _withdrawn(code: int = 0, reason: str = "") -> SessionClosed:

@@ -12,6 +12,7 @@ from collections.abc import (
     AsyncIterator,
     Awaitable,
     Callable,
+    Coroutine,
     Generator,
     Iterable,
     Mapping,
@@ -53,15 +54,17 @@ class Limits:
 
     max_connections: int = 10_000
     """QUIC connections at once, for each socket; more are refused."""
+    max_handshakes: int = 4096
+    """Handshakes at once, for each socket, that are not complete; more are not answered."""
     max_sessions: int = 10_000
     """Sessions at once; more are rejected with status 503."""
     max_pending_requests: int = 1024
     """Requests that wait for ``on_request`` or to be taken by hand; more are rejected with status 503."""
 
     def __post_init__(self) -> None:
-        for name in ("max_connections", "max_sessions", "max_pending_requests"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} must be at least 1, not {getattr(self, name)!r}")
+        for name, value in vars(self).items():
+            if value < 1:
+                raise ConfigError(f"{name} must be at least 1, not {value!r}")
 
 
 class ServerStats(NamedTuple):
@@ -270,7 +273,10 @@ class Server:
 
     def _listen(self, sock: quic.UdpSocket) -> None:
         core = quic.Endpoint(
-            self._config, tls=self._tls, max_connections=self._limits.max_connections
+            self._config,
+            tls=self._tls,
+            max_connections=self._limits.max_connections,
+            max_handshakes=self._limits.max_handshakes,
         )
         self._endpoints.append(
             Endpoint(core, sock, quic.Pump(core, sock), on_connection=self._connected)
@@ -336,7 +342,7 @@ class Server:
         if self._on_request is None:
             self._spawn(self._handle(self._admit(request), handler))
         else:
-            self._spawn(self._ask(request, handler, self._on_request))
+            request._task = self._spawn(self._ask(request, handler, self._on_request))
 
     async def _ask(self, request: SessionRequest, handler: Handler, hook: RequestHook) -> None:
         """Have the hook decide; start the handler if it does not reject."""
@@ -379,10 +385,11 @@ class Server:
             self._failures += 1
             logger.error("the handler of %s failed", url, exc_info=error)
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
 
 def _only_connection_errors(error: BaseException) -> bool:
