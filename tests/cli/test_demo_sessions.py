@@ -131,3 +131,17 @@ async def test_a_page_that_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
             await asyncio.sleep(0.1)
         assert not session.is_closed
         assert (await session.wait_closed()).reason == "the page has gone"
+
+
+@pytest.mark.parametrize("request_line", [b"open uni x\n", b"download 5\n", b"fly\n"])
+async def test_server_does_not_stop_who_still_writes(
+    demo: cwt.Session, request_line: bytes
+) -> None:
+    stream = await demo.open_bi()
+    await stream.write(request_line)
+    await stream.read()
+    for _ in range(20):
+        await stream.write(bytes(1000))
+        await stream.flush()
+    await stream.finish()
+    await stream.flush()

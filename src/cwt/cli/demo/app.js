@@ -346,8 +346,9 @@ async function acceptBi(current) {
   await readAll(current.incomingBidirectionalStreams, async (stream) => {
     const row = new Row("server", "both ways, from the server");
     try {
-      await stream.writable.getWriter().close();
+      const closing = stream.writable.getWriter().close();
       await readAll(stream.readable, (chunk) => { row.bytes += chunk.length; });
+      await closing;
       row.end("finished");
     } catch (error) {
       row.fail(error);
@@ -419,7 +420,9 @@ for (const button of document.querySelectorAll("[data-stream]")) {
 async function streamLoop(current) {
   const turn = ["bi", "uni", "bi", "open"];
   for (let index = 0; session === current; index++) {
-    if ($("auto").checked && !document.hidden) await streamActions[turn[index % turn.length]](current);
+    const action = streamActions[turn[index % turn.length]];
+    if ($("auto").checked && !document.hidden)
+      await action(current).catch((error) => { if (session === current) log(error.message, true); });
     await sleep(700);
   }
 }
@@ -468,19 +471,23 @@ const transfers = {
   },
 };
 
-let transferring = null;
+let transferring = null, average = {};
 for (const button of document.querySelectorAll("[data-transfer]")) {
   button.addEventListener("click", async () => {
     if (transferring || !session) return;
     transferring = button.dataset.transfer;
     button.setAttribute("aria-busy", "true");
-    const row = new Row("bi", button.textContent.toLowerCase()), before = {...moved};
+    const row = new Row("bi", button.textContent.toLowerCase()), before = {...moved}, began = performance.now();
     try {
       const result = await transfers[button.dataset.transfer](session, performance.now() + TRANSFER_MS);
       log(result);
       row.bytes = moved.up - before.up + moved.down - before.down;
       row.end("finished");
       throughputChart.describe(`Throughput: ${result}`);
+      // What stays is the mean, not the last moment's rate.
+      average = {};
+      for (const way of ["up", "down"])
+        if (moved[way] > before[way]) average[way] = (moved[way] - before[way]) * 8000 / (performance.now() - began);
     } catch (error) {
       row.fail(error);
       log(`${button.textContent}: ${error.message}`, true);
@@ -497,8 +504,10 @@ setInterval(() => {
   sampled = {at, up: moved.up, down: moved.down};
   throughputChart.add(0, transferring && transferring !== "download" ? up : null);
   throughputChart.add(1, transferring && transferring !== "upload" ? down : null);
-  if (up) $("up-rate").textContent = rateText(up);
-  if (down) $("down-rate").textContent = rateText(down);
+  for (const [way, now] of Object.entries({up, down})) {
+    const shown = transferring ? now : average[way];
+    if (shown) $(`${way}-rate`).textContent = rateText(shown);
+  }
 }, 200);
 
 // Closing ---------------------------------------------------------------------------------------

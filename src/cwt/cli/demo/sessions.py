@@ -107,6 +107,7 @@ async def _answer(session: cwt.Session, stream: cwt.BiStream) -> None:
                 await _count(stream)
             case "download":
                 await _download(stream, _number(rest, MAX_DOWNLOAD))
+                await _rest(stream)
             case "reset":
                 stream.reset(_number(rest, 0xFFFFFFFF))
             case "close":
@@ -114,11 +115,12 @@ async def _answer(session: cwt.Session, stream: cwt.BiStream) -> None:
                 await session.close(_number(code, 0xFFFFFFFF), reason)
             case "open":
                 kind, _, text = rest.partition(" ")
-                await _open(session, kind, text)
+                await _open(session, stream, kind, text)
             case _:
                 raise _BadRequest(f"unknown verb {verb!r}")
     except (_BadRequest, ValueError, EOFError, asyncio.LimitOverrunError) as error:
         await stream.write(f"error: {error}\n".encode())
+        await _rest(stream)
 
 
 def _number(text: str, maximum: int) -> int:
@@ -141,11 +143,22 @@ async def _download(stream: cwt.BiStream, count: int) -> None:
         count -= CHUNK
 
 
-async def _open(session: cwt.Session, kind: str, text: str) -> None:
+async def _rest(stream: cwt.BiStream) -> None:
+    """Finish, and read to the end: leaving before it would stop the page's writing with an error."""
+    await stream.finish()
+    async for _ in stream:
+        pass
+
+
+async def _open(session: cwt.Session, asked: cwt.BiStream, kind: str, text: str) -> None:
     if kind not in ("bi", "uni"):
         raise _BadRequest(f"a stream is bi or uni, not {kind!r}")
     async with await (session.open_bi() if kind == "bi" else session.open_uni()) as stream:
         await stream.write(text.encode())
+        await stream.finish()
+        await _rest(asked)
+        if isinstance(stream, cwt.BiStream):
+            await _rest(stream)
 
 
 async def _end_when_left(session: cwt.Session) -> None:

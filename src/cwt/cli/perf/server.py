@@ -47,6 +47,8 @@ class _Perf:
                     await self._answer(stream, line.decode("ascii").split())
                 except (ValueError, EOFError, asyncio.LimitOverrunError) as error:
                     await stream.write(f"error: {error}\n".encode())
+                await stream.finish()
+                await _discard(stream)  # leaving before its end would stop the client's writing
         except _ENDED:
             pass  # whoever is there no more needs no answer
 
