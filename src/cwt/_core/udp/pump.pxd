@@ -10,6 +10,7 @@ from cwt._core.udp.socket cimport UdpSocket
 cdef class Pump:
     cdef readonly Endpoint endpoint
     cdef readonly UdpSocket socket
+    cdef object clock
     cdef uint8_t* buffer
     cdef size_t held                         # bytes in the buffer that the socket did not take
     cdef size_t held_from

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import final
 
 from cwt._core.endpoint import Endpoint
@@ -7,6 +8,8 @@ from cwt._core.udp.socket import UdpSocket
 class Pump:
     endpoint: Endpoint
     socket: UdpSocket
-    def __init__(self, endpoint: Endpoint, socket: UdpSocket) -> None: ...
+    def __init__(
+        self, endpoint: Endpoint, socket: UdpSocket, clock: Callable[[], float] | None = None
+    ) -> None: ...
     def receive(self, now: float) -> bool: ...
     def transmit(self, now: float) -> bool: ...

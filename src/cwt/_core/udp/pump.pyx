@@ -18,13 +18,15 @@ cdef enum:
 cdef class Pump:
     """Moves datagrams between *socket* and *endpoint*: no Python object for each of them.
 
+    *clock* gives the time in seconds, for passes that go on after the *now* they were called with.
     Call ``receive`` when the socket is readable; ``transmit`` after that, after timeouts, and after the
     application did something.
     """
 
-    def __cinit__(self, Endpoint endpoint, UdpSocket socket):
+    def __cinit__(self, Endpoint endpoint, UdpSocket socket, clock=None):
         self.endpoint = endpoint
         self.socket = socket
+        self.clock = clock
         self.buffer = <uint8_t*>PyMem_Malloc(BUFFER)
         if self.buffer == NULL:
             raise MemoryError
@@ -42,6 +44,8 @@ cdef class Pump:
             count = self.socket.receive()
             if count == 0:
                 return False
+            if total and self.clock is not None:
+                time = nanoseconds(self.clock())
             for i in range(count):
                 message = self.socket.message(i)
                 total += message.length + 64
