@@ -4,7 +4,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
 from libc.stdint cimport int64_t, uint8_t, uint64_t
-from libc.string cimport memcpy, memmove
+from libc.string cimport memmove
 
 from cwt._core.stream.flow cimport window_open
 from cwt._core.wire.frame cimport RESET_STREAM, STREAM
@@ -97,7 +97,8 @@ cdef class ReassemblyBuffer:
                 self._reserve(index + 1)
             if self.blocks[index] == NULL:
                 self.blocks[index] = new_block()
-            memcpy(self.blocks[index] + within, data, part)
+            # Of memcpy gcc makes `rep movs`, knowing that part <= BLOCK: three times slower here.
+            memmove(self.blocks[index] + within, data, part)
             offset += part
             data += part
             length -= part
@@ -130,7 +131,7 @@ cdef class ReassemblyBuffer:
         while left:
             within = <size_t>(self.offset % BLOCK)
             part = min(left, BLOCK - within)
-            memcpy(out, self.blocks[<size_t>(self.offset // BLOCK - self.first_block)] + within, part)
+            memmove(out, self.blocks[<size_t>(self.offset // BLOCK - self.first_block)] + within, part)
             out += part
             left -= part
             self.offset += part
