@@ -1,7 +1,7 @@
 """Received datagrams: packets, their protection, and what precedes the handshake (RFC 9000 Section 12)."""
 
 cimport cython
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 from libc.string cimport memcmp, memcpy
 
 from cwt._core.crypto.aead cimport SAMPLE_LENGTH
