@@ -269,14 +269,14 @@ async def test_who_waits_for_streams_is_asked(driven: Driven) -> None:
 
 
 async def test_closing(driven: Driven) -> None:
-    driven.endpoint.close_when_done()
-    await asyncio.sleep(0.01)
+    driven.endpoint.close_when_sent()
     assert not driven.endpoint.is_closed
-    driven.quic.connections = 0
-    driven.endpoint.wake()
     await driven.endpoint.wait_closed()
+    assert driven.quic.log == ["transmit"]
     driven.endpoint.close()
     driven.endpoint.wake()
+    await asyncio.sleep(0)
+    assert driven.quic.log == ["transmit"]
     assert driven.near.fileno() == -1
 
 
@@ -286,12 +286,23 @@ async def test_a_loop_without_add_reader(monkeypatch: pytest.MonkeyPatch) -> Non
             raise NotImplementedError
 
     loop = Proactor()
+    pairs = []
+    original = socket.socketpair
+
+    def socketpair(*args: Any) -> tuple[socket.socket, socket.socket]:
+        pairs.append(original(*args))
+        return pairs[-1]
+
+    monkeypatch.setattr(socket, "socketpair", socketpair)
     monkeypatch.setattr(asyncio, "get_running_loop", lambda: loop)
     with pytest.raises(
         NotImplementedError, match=r"Proactor lacks; use asyncio\.SelectorEventLoop"
     ):
         Driven()
+    monkeypatch.undo()
     loop.close()
+    for sock in (sock for pair in pairs for sock in pair):
+        sock.close()
 
 
 async def test_noise_does_no_harm(start: Start) -> None:

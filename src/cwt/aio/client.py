@@ -77,7 +77,7 @@ class ClientConnection(Connection):
         close_timeout: float,
     ) -> None:
         super().__init__(endpoint, quic_connection, config, close_timeout)
-        self.linger = min(self.linger, close_timeout)
+        self.linger = close_timeout
         self.ready: asyncio.Future[None] = self.loop.create_future()
         self._answer: asyncio.Future[Session] | None = None
         self._url: Url | None = None
@@ -88,10 +88,13 @@ class ClientConnection(Connection):
             if waiter is not None and not waiter.done():
                 waiter.set_exception(error)
                 waiter.exception()
-        if self.quic.stats().packets_received:
-            self.endpoint.close_when_done()
-        else:
-            self.endpoint.close_when_sent()  # there is nobody to wait for
+        # Without a socket nothing late can be answered, so the closing period is over (RFC 9000
+        # Section 10.2).
+        self.endpoint.close_when_sent()
+
+    async def wait_acknowledged(self, session_id: int) -> None:
+        await super().wait_acknowledged(session_id)
+        await self.endpoint.wait_closed()
 
     async def ask(
         self,

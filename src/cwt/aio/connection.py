@@ -114,7 +114,8 @@ class Connection:
         self._ending[session_id] = self.loop.create_future()
         if not self.sessions:
             self._cancel_timer()
-            self._timer = self.loop.call_later(self.linger, self._on_linger_over)
+            rest = max(self.close_timeout - self.linger, 0.0)
+            self._timer = self.loop.call_later(self.linger, self._on_linger_over, rest)
 
     async def wait_acknowledged(self, session_id: int) -> None:
         """Wait until the peer has the end of *session_id*, the connection is lost, or the close timeout."""
@@ -140,9 +141,12 @@ class Connection:
     def _on_ended(self) -> None:
         """The peer has everything of all sessions, which have ended."""
 
-    def _on_linger_over(self) -> None:
+    def _on_linger_over(self, rest: float) -> None:
+        """Close, *rest* seconds later if the peer does not have the end of a session yet."""
         self._timer = None
-        if not self.sessions:
+        if self._ending and rest:
+            self._timer = self.loop.call_later(rest, self._on_linger_over, 0.0)
+        elif not self.sessions:
             self.close()
 
     def _cancel_timer(self) -> None:

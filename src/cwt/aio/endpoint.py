@@ -78,7 +78,6 @@ class Endpoint:
         self._transmit_soon = False
         self._blocked = False
         self._unblocked: asyncio.Future[None] | None = None
-        self._closing = False
         self._closed = self.loop.create_future()
         self._fileno = sock.fileno()
         try:
@@ -119,11 +118,6 @@ class Endpoint:
         self.stream_waiters.clear()
         if not self._closed.done():
             self._closed.set_result(None)
-
-    def close_when_done(self) -> None:
-        """Close once the last connection is gone, that is after its closing period."""
-        self._closing = True
-        self.wake()
 
     def close_when_sent(self) -> None:
         """Close once what is due now was sent."""
@@ -207,10 +201,7 @@ class Endpoint:
         if not sent and not self._blocked:
             self._blocked = True
             self.loop.add_writer(self._fileno, self._on_writable)
-        if self._closing and self.quic.connections == 0:
-            self.close()
-        else:
-            self._arm()
+        self._arm()
 
     def _on_writable(self) -> None:
         self.loop.remove_writer(self._fileno)
