@@ -9,8 +9,11 @@ cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.errno cimport EAGAIN, EBADF, EFAULT, EINTR, EINVAL, EIO, ENOSYS, ENOTSOCK, EPERM
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
-from libc.stdlib cimport calloc, free, malloc
+from libc.stdlib cimport calloc, free
 from libc.string cimport memcmp, memset
+from posix.mman cimport (
+    MAP_ANONYMOUS, MAP_FAILED, MAP_PRIVATE, PROT_READ, PROT_WRITE, mmap, munmap,
+)
 
 from cwt._core.udp.system cimport (
     AF_INET, AF_INET6, CWT_LINUX, INET6_ADDRSTRLEN, Message, Peer, cwt_enable_gro,
@@ -152,7 +155,8 @@ cdef class UdpSocket:
 
     def __dealloc__(self):
         if self.state != NULL:
-            free(self.state.buffers)
+            if self.state.buffers != NULL:
+                munmap(self.state.buffers, <size_t>self.state.slots * SLOT_LENGTH)
             free(self.state)
 
     @classmethod
@@ -193,6 +197,7 @@ cdef class UdpSocket:
 
     cdef int prepare(self) except -1:
         cdef int i
+        cdef void* pages
         cwt_set_options(self.fd, self.family)
         self.mmsg = CWT_LINUX and allowed("CWT_MMSG")
         self.gso = allowed("CWT_GSO") and cwt_has_gso(self.fd)
@@ -201,10 +206,14 @@ cdef class UdpSocket:
         if self.state == NULL:
             raise MemoryError
         self.state.slots = SLOTS_GRO if self.gro else SLOTS
-        # Pages that no datagram is written to are never touched, so they cost no memory.
-        self.state.buffers = <uint8_t*>malloc(<size_t>self.state.slots * SLOT_LENGTH)
-        if self.state.buffers == NULL:
+        # Fresh pages that no datagram is written to cost no memory; malloc would hand out used ones.
+        pages = mmap(
+            NULL, <size_t>self.state.slots * SLOT_LENGTH, PROT_READ | PROT_WRITE,
+            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0,
+        )
+        if pages == MAP_FAILED:
             raise MemoryError
+        self.state.buffers = <uint8_t*>pages
         for i in range(self.state.slots):
             self.state.messages[i].data = self.state.buffers + <size_t>i * SLOT_LENGTH
         self.sources = [None] * CACHED
