@@ -283,6 +283,8 @@ class TestEnd:
         sessions = [await loopback.connect() for _ in range(3)]
         await until(lambda: len(server.sessions) == 3)
         assert server.is_serving
+        with pytest.raises(ValueError, match="error code"):
+            server.close(-1)
         server.close(5, "maintenance")
         assert not server.is_serving
         await server.wait_closed()

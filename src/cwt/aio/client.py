@@ -77,7 +77,7 @@ class ClientConnection(Connection):
         close_timeout: float,
     ) -> None:
         super().__init__(endpoint, quic_connection, config, close_timeout)
-        self.linger = close_timeout
+        self.linger = close_timeout / 2
         self.ready: asyncio.Future[None] = self.loop.create_future()
         self._answer: asyncio.Future[Session] | None = None
         self._url: Url | None = None

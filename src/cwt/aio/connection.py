@@ -114,14 +114,15 @@ class Connection:
         self._ending[session_id] = self.loop.create_future()
         if not self.sessions:
             self._cancel_timer()
-            rest = max(self.close_timeout - self.linger, 0.0)
+            rest = max(self.close_timeout / 2 - self.linger, 0.0)
             self._timer = self.loop.call_later(self.linger, self._on_linger_over, rest)
 
     async def wait_acknowledged(self, session_id: int) -> None:
-        """Wait until the peer has the end of *session_id*, the connection is lost, or the close timeout."""
+        """Wait until the peer has the end of *session_id*, or the connection is lost: at most half of the
+        close timeout, the other half being for what was written before."""
         waiter = self._ending.get(session_id)
         if waiter is not None:
-            await asyncio.wait([waiter], timeout=self.close_timeout)
+            await asyncio.wait([waiter], timeout=self.close_timeout / 2)
 
     def close(self, code: int = H3ErrorCode.NO_ERROR, reason: str = "") -> None:
         """Close the QUIC connection, and say so to the peer at once."""

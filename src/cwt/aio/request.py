@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from cwt.aio.headers import Headers, HeadersLike, header_list
 from cwt.aio.session import Session
-from cwt.errors import SessionClosed
 
 if TYPE_CHECKING:
     import cwt.webtransport as webtransport
@@ -163,7 +162,3 @@ class SessionRequest:
         self._error = error
         if self._task is not None:
             self._task.cancel()
-
-    @staticmethod
-    def _withdrawn(code: int = 0, reason: str = "") -> SessionClosed:
-        return SessionClosed(code, reason or "the client withdrew its request", True)

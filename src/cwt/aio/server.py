@@ -32,7 +32,7 @@ from cwt.aio.incoming import Incoming
 from cwt.aio.options import protocol_list, refuse
 from cwt.aio.request import SessionRequest
 from cwt.aio.routes import Handler, Origins, Routes
-from cwt.aio.session import FAILURE_CODE, Session
+from cwt.aio.session import FAILURE_CODE, Session, check_close
 from cwt.config import Config
 from cwt.errors import ConfigError, H3ErrorCode, SessionClosed
 
@@ -130,7 +130,8 @@ class ServerConnection(Connection):
         if request is None:
             super()._on_session_closed(event)
         else:
-            request._gone(request._withdrawn(event.code, event.reason))
+            reason = event.reason or "the client withdrew its request"
+            request._gone(SessionClosed(event.code, reason, True))
             self.answered(event.session_id)
 
     _actions: ClassVar[dict[type, Callable[[Any, Any], None]]] = {
@@ -232,8 +233,10 @@ class Server:
         """Stop: reject what is asked for, end all sessions with *code* and *reason*, wait for their
         handlers and cancel those that take longer than ``close_timeout``.
 
-        Begins at once; await what it returns, or :meth:`wait_closed`, for the end.
+        Begins at once; await what it returns, or :meth:`wait_closed`, for the end.  Raises ValueError as
+        :meth:`Session.close`.
         """
+        check_close(code, reason)
         if self._closing is None:
             self._closing = self._loop.create_task(self._close(code, reason))
         return asyncio.shield(self._closing)

@@ -292,9 +292,7 @@ class Session:
         the close, at most ``close_timeout`` seconds; cancelled, it still closes.  Does nothing when the
         session has ended.
         """
-        check_code(code)
-        if len(reason.encode()) > _MAX_REASON:
-            raise ValueError(f"the reason of a close takes at most {_MAX_REASON} bytes of UTF-8")
+        check_close(code, reason)
         if self._error is None:
             try:
                 if code == 0:
@@ -339,7 +337,7 @@ class Session:
         """Wait for what was finished to be acknowledged: closing the session would abandon it."""
         connection = self._connection
         try:
-            async with asyncio.timeout(connection.close_timeout):
+            async with asyncio.timeout(connection.close_timeout / 2):
                 for tx in list(connection.senders.values()):
                     while tx.session is self and not (tx.is_open or tx.is_done):
                         await tx.changed()
@@ -385,6 +383,13 @@ class Session:
             len(ids),
             connection.quic.stats(),
         )
+
+
+def check_close(code: int, reason: str) -> None:
+    """Raise ValueError unless a session can be closed with *code* and *reason*."""
+    check_code(code)
+    if len(reason.encode()) > _MAX_REASON:
+        raise ValueError(f"the reason of a close takes at most {_MAX_REASON} bytes of UTF-8")
 
 
 def _abandon(stream: BiStream | SendStream) -> None:
