@@ -7,13 +7,14 @@ from cwt._core.crypto.aead cimport Packet, TAG_LENGTH
 from cwt._core.keyring cimport MAX_BATCH
 from cwt._core.recovery.acks cimport AckTracker
 from cwt._core.wire.cursor cimport (
-    put_bytes, put_u32, put_u8, put_varint, put_varint_of, put_zeros, writer,
+    put_bytes, put_u32, put_u8, put_varint, put_varint_of, put_zeros, room, writer,
 )
 from cwt._core.wire.frame cimport PING, can_record, record, start_packet
 from cwt._core.wire.packet cimport HANDSHAKE, INITIAL, long_header_byte, number_length
 
 cdef enum:
     MIN_DRAFT = 64           # bytes a datagram must have left for another packet
+    MAX_LENGTH = 16383       # what the two bytes of a long header's Length field hold
     SKIP_INTERVAL = 500      # packets, on average twice that, between numbers left out
     ACKS_BEFORE_PING = 32    # packets with nothing but an ACK before one asks for an ACK itself
 
@@ -153,6 +154,8 @@ cdef class Assembler:
         draft.start = start
         draft.length_offset = 0
         draft.full = False
+        if space != 2:
+            size = min(size, start + MAX_LENGTH)
         start_packet(&draft.builder, out + start, size - start - TAG_LENGTH)
         if space == 2:
             put_u8(&draft.builder.w, <uint8_t>(0x40 | (self.keys.key_phase << 2) | (length - 1)))
@@ -235,7 +238,7 @@ cdef class Assembler:
                 full = True
         end = draft.builder.w.pos - out + TAG_LENGTH
         if full and end < size:
-            put_zeros(&draft.builder.w, size - end)
+            put_zeros(&draft.builder.w, min(size - end, room(&draft.builder.w)))
             draft.builder.in_flight = True
         for i in range(count):
             draft = &drafts[i]
