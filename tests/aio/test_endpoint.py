@@ -99,7 +99,6 @@ class Driven:
         self.endpoint = Endpoint(
             self.quic,  # type: ignore[arg-type]
             self,  # type: ignore[arg-type]
-            self.quic,  # type: ignore[arg-type]
             on_connection=self.connected,  # type: ignore[arg-type]
         )
 
@@ -118,6 +117,12 @@ class Driven:
         count = self.quic.log.count("receive")
         self.far.send(b"x")
         await until(lambda: self.quic.log.count("receive") > count)
+
+
+@pytest.fixture(autouse=True)
+def fake_pump(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.node.originalname != "test_noise_does_no_harm":
+        monkeypatch.setattr("cwt.quic.Pump", lambda endpoint, sock, clock: endpoint)
 
 
 @pytest.fixture
@@ -219,12 +224,31 @@ async def test_the_timer(driven: Driven, monkeypatch: pytest.MonkeyPatch) -> Non
         driven.quic.delay = delay
         driven.endpoint._transmit()
     assert armed == [30.0]  # later deadlines cost nothing
-    driven.quic.delay = 0.0
+    driven.quic.delay = 0.0001
     driven.endpoint._transmit()
     assert armed == [30.0, 0.001]
+    driven.quic.delay = 0.0
     await until(lambda: "timeout" in driven.quic.log)
     await until(lambda: driven.quic.log[-1] == "transmit")
     assert driven.endpoint._timer is None
+
+
+async def test_what_is_due_now_needs_no_timer(driven: Driven) -> None:
+    driven.quic.delay = 0.0
+    driven.endpoint._transmit()
+    assert driven.endpoint._timer is None
+    await asyncio.sleep(0)
+    assert driven.quic.log == ["transmit", "timeout"]
+    await asyncio.sleep(0)
+    assert driven.quic.log == ["transmit", "timeout", "transmit"]
+
+
+async def test_a_full_socket_is_not_asked_in_a_loop(driven: Driven) -> None:
+    driven.quic.delay = 0.0
+    driven.quic.sent = [False]
+    driven.endpoint._transmit()
+    await asyncio.sleep(0)
+    assert "timeout" not in driven.quic.log
 
 
 async def test_a_timer_that_fires_too_early_is_set_again(driven: Driven) -> None:

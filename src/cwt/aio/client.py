@@ -15,7 +15,7 @@ import cwt.quic as quic
 import cwt.tls as tls
 import cwt.webtransport as webtransport
 from cwt.aio.connection import Connection
-from cwt.aio.endpoint import Endpoint, monotonic_clock
+from cwt.aio.endpoint import Endpoint
 from cwt.aio.headers import Headers, HeadersLike, header_list
 from cwt.aio.options import Url, certificate_hash, parse_url, protocol_list, refuse
 from cwt.aio.session import Session
@@ -375,8 +375,7 @@ class connect:
         endpoint: Endpoint | None = None
         try:
             core = quic.Endpoint(self._config)
-            clock = monotonic_clock(asyncio.get_running_loop())
-            endpoint = Endpoint(core, sock, quic.Pump(core, sock, clock))
+            endpoint = Endpoint(core, sock)
             quic_connection = core.connect(self._url.host, (host, port), self._tls, endpoint.now())
             connection = ClientConnection(
                 endpoint, quic_connection, self._config, self._close_timeout

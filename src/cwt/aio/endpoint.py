@@ -8,10 +8,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+import cwt.quic as quic
 from cwt.errors import TransportErrorCode
 
 if TYPE_CHECKING:
-    import cwt.quic as quic
     from cwt._core.endpoint import Endpoint as QuicEndpoint
 
 __all__ = ["Endpoint", "Handler"]
@@ -59,7 +59,6 @@ class Endpoint:
         self,
         endpoint: QuicEndpoint,
         sock: quic.UdpSocket,
-        pump: quic.Pump,
         *,
         on_connection: Callable[[Endpoint, quic.Connection], Handler] | None = None,
     ) -> None:
@@ -70,12 +69,13 @@ class Endpoint:
         self.now = monotonic_clock(self.loop)
         self.stream_waiters: set[Handler] = set()
         self.is_closed = False
-        self._pump = pump
+        self._pump = quic.Pump(endpoint, sock, self.now)
         self._on_connection = on_connection
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
         self._receive_soon = False
         self._transmit_soon = False
+        self._timeout_soon = False
         self._blocked = False
         self._unblocked: asyncio.Future[None] | None = None
         self._closed = self.loop.create_future()
@@ -217,6 +217,9 @@ class Endpoint:
         delay = self.quic.timeout(now)
         if delay is None:
             return
+        if delay <= 0:
+            self._go_on()
+            return
         deadline = now + delay
         if self._timer is not None:
             if self._deadline <= deadline:
@@ -225,8 +228,22 @@ class Endpoint:
         self._deadline = deadline
         self._timer = self.loop.call_later(max(delay, _TIMER_GRAIN), self._on_timer)
 
+    def _go_on(self) -> None:
+        """More is due now than one pass may do; with a socket that is full, it waits until it is not."""
+        if not (self._timeout_soon or self._blocked):
+            self._timeout_soon = True
+            self.loop.call_soon(self._on_more)
+
+    def _on_more(self) -> None:
+        self._timeout_soon = False
+        if not self.is_closed:
+            self._on_timeout()
+
     def _on_timer(self) -> None:
         self._timer = None
+        self._on_timeout()
+
+    def _on_timeout(self) -> None:
         now = self.now()
         delay = self.quic.timeout(now)
         if delay is None:

@@ -27,7 +27,7 @@ import cwt.quic as quic
 import cwt.tls as tls
 import cwt.webtransport as webtransport
 from cwt.aio.connection import Connection
-from cwt.aio.endpoint import Endpoint, monotonic_clock
+from cwt.aio.endpoint import Endpoint
 from cwt.aio.incoming import Incoming
 from cwt.aio.options import protocol_list, refuse
 from cwt.aio.request import SessionRequest
@@ -281,8 +281,7 @@ class Server:
             max_connections=self._limits.max_connections,
             max_handshakes=self._limits.max_handshakes,
         )
-        pump = quic.Pump(core, sock, monotonic_clock(asyncio.get_running_loop()))
-        self._endpoints.append(Endpoint(core, sock, pump, on_connection=self._connected))
+        self._endpoints.append(Endpoint(core, sock, on_connection=self._connected))
 
     def _connected(self, endpoint: Endpoint, quic_connection: quic.Connection) -> ServerConnection:
         connection = ServerConnection(endpoint, quic_connection, self._config, self)
