@@ -153,6 +153,13 @@ cdef class SentPackets:
         self.frame_head = self.frame_tail
 
     cdef void clear(self) noexcept:
+        # The space is over: its rings go too.
+        PyMem_Free(self.packets)
+        PyMem_Free(self.frames)
+        self.packets = NULL
+        self.frames = NULL
+        self.packet_mask = 0
+        self.frame_mask = 0
         self.head = self.tail
         self.frame_head = self.frame_tail
         self.outstanding = 0
