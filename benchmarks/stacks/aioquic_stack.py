@@ -134,9 +134,12 @@ class ClientTransport(Transport, Client):
         self.datagrams: asyncio.Queue[bytes] = asyncio.Queue()
 
     def data_received(self, stream_id: int, data: bytes, fin: bool) -> None:
+        finished = self.finished.get(stream_id)
+        if finished is None or finished.done():
+            return  # aioquic may tell the end of a stream twice
         self.received[stream_id].append(data)
         if fin:
-            self.finished[stream_id].set_result(None)
+            finished.set_result(None)
 
     def datagram(self, data: bytes) -> None:
         self.datagrams.put_nowait(data)
