@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,20 @@ class TestReachingTheServer:
                 await cwt.connect(f"https://127.0.0.1:{port}/", open_timeout=0.1)
         assert isinstance(caught.value, TimeoutError)
         assert isinstance(caught.value, ConnectionError)
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not tell")
+    @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+    async def test_nobody_listens(self, host: str) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_DGRAM) as free:
+            free.bind((host, 0))
+            port = free.getsockname()[1]
+        with pytest.raises(cwt.ConnectError, match="nobody listens there") as caught:
+            await cwt.connect(
+                f"https://[{host}]:{port}/" if ":" in host else f"https://{host}:{port}/",
+                open_timeout=None,
+            )
+        assert not isinstance(caught.value, TimeoutError)
 
     async def test_the_handshake_timeout(self) -> None:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import random
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Generator, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Never
@@ -44,6 +46,15 @@ logger = logging.getLogger("cwt.client")
 
 _KEEP_ALIVE = 15.0
 """Seconds of silence until a PING, as in browsers: a session must not end because nobody has spoken."""
+_IP_RECVERR = 11
+_IPV6_RECVERR = 25
+_UNREACHABLE = {
+    errno.ECONNREFUSED: "nobody listens there; start the server, or check the port",
+    errno.EHOSTUNREACH: "the host cannot be reached; check that it is up",
+    errno.ENETUNREACH: "there is no way to this network; check the address and the network",
+    errno.EACCES: "a firewall forbids it",
+    errno.EPERM: "a firewall forbids it",
+}
 _STAGGER = 0.25
 """Seconds until the next address is tried beside the one before (RFC 8305 Section 8)."""
 _SHORT_SESSION = 5.0
@@ -79,6 +90,7 @@ class ClientConnection(Connection):
         super().__init__(endpoint, quic_connection, config, close_timeout)
         self.linger = close_timeout / 2
         self.ready: asyncio.Future[None] = self.loop.create_future()
+        endpoint.on_socket_error = self._on_socket_error
         self._answer: asyncio.Future[Session] | None = None
         self._url: Url | None = None
 
@@ -112,6 +124,18 @@ class ClientConnection(Connection):
         )
         self.endpoint.wake()
         return await self._answer
+
+    def _on_socket_error(self, code: int) -> None:
+        """While nothing has come from the server, ICMP says what is the matter with it."""
+        is_silent = not (self.ready.done() or self.quic.stats().packets_received)
+        if is_silent and code in _UNREACHABLE:
+            host, port = self.remote_address
+            self.ready.set_exception(
+                ConnectError(f"{host} UDP port {port}: {_UNREACHABLE[code]} ({os.strerror(code)})")
+            )
+        else:
+            self.endpoint.on_socket_error = None
+            _report_unreachable(self.endpoint.sock, False)
 
     def _on_ended(self) -> None:
         self.close()
@@ -374,6 +398,7 @@ class connect:
         connection: ClientConnection | None = None
         endpoint: Endpoint | None = None
         try:
+            _report_unreachable(sock, True)
             core = quic.Endpoint(self._config)
             endpoint = Endpoint(core, sock)
             quic_connection = core.connect(self._url.host, (host, port), self._tls, endpoint.now())
@@ -383,6 +408,8 @@ class connect:
             quic_connection.user_data = connection
             endpoint.wake()
             await connection.ready
+            endpoint.on_socket_error = None
+            _report_unreachable(sock, False)
             return connection
         except BaseException as error:
             if connection is not None:
@@ -412,6 +439,16 @@ class connect:
         if isinstance(error, ApplicationError) and error.remote:
             return ConnectError(f"{where} refuses the session: {error}")
         return ConnectError(f"no session with {where}: {error}")
+
+
+def _report_unreachable(sock: quic.UdpSocket, enabled: bool) -> None:
+    """Have *sock* learn of ICMP errors, or not: anyone can send them, so only before a first answer."""
+    if sys.platform == "linux":
+        level, option = socket.IPPROTO_IP, _IP_RECVERR
+        if ":" in sock.local_address[0]:
+            level, option = socket.IPPROTO_IPV6, _IPV6_RECVERR
+        with socket.socket(fileno=os.dup(sock.fileno())) as copy:
+            copy.setsockopt(level, option, enabled)
 
 
 def _discard(task: asyncio.Task[ClientConnection]) -> None:

@@ -69,6 +69,8 @@ class Endpoint:
         self.now = monotonic_clock(self.loop)
         self.stream_waiters: set[Handler] = set()
         self.is_closed = False
+        self.on_socket_error: Callable[[int], None] | None = None
+        """Called with the errno when the socket has failed to send or receive, after every try."""
         self._pump = quic.Pump(endpoint, sock, self.now)
         self._on_connection = on_connection
         self._timer: asyncio.TimerHandle | None = None
@@ -157,6 +159,7 @@ class Endpoint:
             self._receive_soon = True
             self.loop.call_soon(self._receive_more)
         self._dispatch()
+        self._check_socket()
         if self.stream_waiters:
             for handler in list(self.stream_waiters):
                 handler.retry_streams()
@@ -201,7 +204,14 @@ class Endpoint:
         if not sent and not self._blocked:
             self._blocked = True
             self.loop.add_writer(self._fileno, self._on_writable)
+        self._check_socket()
         self._arm()
+
+    def _check_socket(self) -> None:
+        if self.on_socket_error is not None:
+            code = self.sock.counters.last_error
+            if code:
+                self.on_socket_error(code)
 
     def _on_writable(self) -> None:
         self.loop.remove_writer(self._fileno)
