@@ -131,7 +131,9 @@ class ClientConnection(Connection):
         if is_silent and code in _UNREACHABLE:
             host, port = self.remote_address
             self.ready.set_exception(
-                ConnectError(f"{host} UDP port {port}: {_UNREACHABLE[code]} ({os.strerror(code)})")
+                ConnectError(
+                    f"no session with {host}:{port} (UDP): {_UNREACHABLE[code]} ({os.strerror(code)})"
+                )
             )
         else:
             self.endpoint.on_socket_error = None
