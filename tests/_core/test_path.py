@@ -244,6 +244,39 @@ def test_a_move_uses_another_connection_id() -> None:
     assert (0x19, 0) in client.frames(0x19)
 
 
+def test_probes_are_answered_where_they_come_from() -> None:
+    # Section 8.2.2, without a move: this is how a client tries a path before it takes it.
+    client, server = quiet()
+    size = send_from(client, OTHER_HOST, frame(0x1A, b"question") + PADDING * 1150)
+    assert server.remote_address == CLIENT
+    assert client.frames(0x1B) == [(0x1B, b"question")]
+    assert client.destinations[0] == OTHER_HOST
+    assert sent_to(client, OTHER_HOST) == 1200
+    client.send(ONE_RTT, PING + PING)
+    client.advance(0.1)
+    assert sent_to(client, CLIENT) > 0
+    assert sent_to(client, OTHER_HOST) == 1200 <= 3 * size
+    send_from(client, OTHER_HOST, PING)
+    assert server.remote_address == OTHER_HOST
+
+
+def test_a_small_probe_has_a_small_answer() -> None:
+    client, _ = quiet()
+    size = send_from(client, OTHER_HOST, frame(0x1A, b"question"))
+    assert client.frames(0x1B) == [(0x1B, b"question")]
+    assert 0 < sent_to(client, OTHER_HOST) <= 3 * size
+
+
+def test_a_flood_of_probes_is_answered_in_part() -> None:
+    client, server = quiet()
+    for port in range(1000):
+        packet = client.packet(ONE_RTT, frame(0x1A, port.to_bytes(8, "big")))
+        client.inject(packet, address=(OTHER_HOST[0], port))
+    client.collect()
+    assert len(client.frames(0x1B)) == 3
+    assert server.remote_address == CLIENT
+
+
 # The client's side.
 
 

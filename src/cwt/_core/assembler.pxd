@@ -65,5 +65,6 @@ cdef class Assembler:
         self, uint8_t* out, size_t size, Draft* drafts, int count, int64_t now, Packet* job, bint* last
     ) except? 0
     cdef int _sent(self, Draft* draft, uint32_t size, int64_t now) except -1
+    cdef size_t write_elsewhere(self, uint8_t* out, size_t capacity, int64_t now) except? 0
     cdef size_t write_close(self, uint8_t* out, size_t size, int64_t now) except? 0
     cdef int64_t pto(self) noexcept

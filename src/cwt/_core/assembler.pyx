@@ -1,6 +1,7 @@
 """Building datagrams: which packets, which frames, padding and sealing (RFC 9000 Sections 12 and 14)."""
 
 cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from cwt._core.crypto.aead cimport Packet, TAG_LENGTH
@@ -9,7 +10,7 @@ from cwt._core.recovery.acks cimport AckTracker
 from cwt._core.wire.cursor cimport (
     put_bytes, put_u32, put_u8, put_varint, put_varint_of, put_zeros, room, writer,
 )
-from cwt._core.wire.frame cimport PING, can_record, record, start_packet
+from cwt._core.wire.frame cimport PATH_RESPONSE, PING, can_record, record, start_packet
 from cwt._core.wire.packet cimport HANDSHAKE, INITIAL, long_header_byte, number_length
 
 cdef enum:
@@ -268,6 +269,28 @@ cdef class Assembler:
         if draft.space == 1:
             self.handshake_sent = True
         return 0
+
+    cdef size_t write_elsewhere(self, uint8_t* out, size_t capacity, int64_t now) except? 0:
+        # One PATH_RESPONSE, alone in its datagram, to where the peer probes another path.
+        cdef Draft draft
+        cdef Packet job
+        cdef bint last = False
+        cdef bytes data
+        cdef size_t size
+        data, self.paths.to, self.paths.from_, size = self.paths.elsewhere.pop(0)
+        size = min(min(size, self.datagram_size), capacity)
+        if not self._start_draft(2, out, 0, size, &draft):
+            return 0
+        if not put_u8(&draft.builder.w, PATH_RESPONSE) or not put_bytes(
+            &draft.builder.w, <const uint8_t*>PyBytes_AS_STRING(data), len(data)
+        ):
+            return 0
+        record(&draft.builder, PATH_RESPONSE, 0, 0, 0, False)
+        draft.full = True
+        size = self._finish(out, size, &draft, 1, now, &job, &last)
+        self.keys.seal(2, &job, 1)
+        self.bytes_sent += size
+        return size
 
     cdef size_t write_close(self, uint8_t* out, size_t size, int64_t now) except? 0:
         # CONNECTION_CLOSE in every packet the peer may be able to read (Section 10.2.3).

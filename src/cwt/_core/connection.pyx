@@ -419,6 +419,8 @@ cdef class Connection(PacketHandler):
                 self._process_closed(opened)
             return 0
         newest = <int64_t>opened.number > acks.largest
+        self.paths.source = remote
+        self.paths.destination = local
         self._process_payload(space, opened, now, &eliciting, &probing)
         acks.on_packet(opened.number, eliciting, ecn, now)
         if space != 2 and eliciting and news == self.handshake.news:
@@ -604,7 +606,7 @@ cdef class Connection(PacketHandler):
         elif type == PATH_CHALLENGE:
             ok = read_bytes(r, 8, &raw)
             if ok:
-                self.paths.on_path_challenge(raw)
+                self.paths.on_path_challenge(raw, self.intake.datagram_length)
         elif type == PATH_RESPONSE:
             ok = read_bytes(r, 8, &raw)
             if ok and self.paths.on_path_response(raw):
@@ -755,7 +757,7 @@ cdef class Connection(PacketHandler):
         size = self.write_batch(buffer, limit, nanoseconds(now), &segment)
         if size == 0:
             return None
-        return buffer[:size], SendInfo(self.paths.current.remote, self.paths.current.local, now)
+        return buffer[:size], SendInfo(self.paths.to, self.paths.from_, now)
 
     def send_batch(self, double now):
         """``(bytes, segment_size, SendInfo)``: datagrams of *segment_size* in a row, the last perhaps
@@ -765,7 +767,7 @@ cdef class Connection(PacketHandler):
         size = self.write_batch(buffer, MAX_BATCH_BYTES, nanoseconds(now), &segment)
         if size == 0:
             return None
-        return buffer[:size], segment, SendInfo(self.paths.current.remote, self.paths.current.local, now)
+        return buffer[:size], segment, SendInfo(self.paths.to, self.paths.from_, now)
 
     cdef size_t write_batch(
         self, uint8_t* out, size_t capacity, int64_t now, size_t* segment_size
@@ -785,7 +787,12 @@ cdef class Connection(PacketHandler):
         self, uint8_t* out, size_t capacity, int64_t now, size_t* segment_size
     ) except? 0:
         cdef size_t total = 0
-        if self.closing.state == OPEN:
+        self.paths.to = self.paths.current.remote
+        self.paths.from_ = self.paths.current.local
+        if self.closing.state == OPEN and self.paths.elsewhere:
+            total = self.assembler.write_elsewhere(out, capacity, now)
+            segment_size[0] = total
+        elif self.closing.state == OPEN:
             total = self.assembler.write_batch(out, capacity, now, segment_size)
             if self.is_client and self.assembler.handshake_sent and self.keys.can_write(0):
                 self._discard(0)             # RFC 9001 Section 4.9.1

@@ -25,14 +25,17 @@ cdef class Path:
 cdef class Paths:
     cdef readonly Path current
     cdef readonly Path previous
+    cdef object source, destination          # of the datagram being read
+    cdef object to, from_                    # of the datagrams written last
     cdef list responses                      # data of PATH_CHALLENGE to be answered
+    cdef list elsewhere                      # the same for other addresses: (data, remote, local, size)
 
     cdef bint is_current(self, object remote) except -1
     cdef int received(self, object remote, size_t size) except -1
     cdef int follow(
         self, object remote, object local, size_t credit, bytes challenge, int64_t deadline
     ) except -1
-    cdef int on_path_challenge(self, const uint8_t* data) except -1
+    cdef int on_path_challenge(self, const uint8_t* data, size_t received) except -1
     cdef bint on_path_response(self, const uint8_t* data) except -1
     cdef bint wants_to_send(self) noexcept
     cdef bint write(self, PacketBuilder* p) except -1

@@ -49,6 +49,7 @@ cdef class Paths:
     def __init__(self, local, remote, bint validated):
         self.current = Path(local, remote, validated)
         self.responses = []
+        self.elsewhere = []
 
     cdef bint is_current(self, object remote) except -1:
         return remote is self.current.remote or remote == self.current.remote
@@ -64,6 +65,8 @@ cdef class Paths:
     ) except -1:
         # To the peer's new address, sending little until it has answered there.
         cdef Path old = self.current
+        self.responses = [entry[0] for entry in self.elsewhere if entry[1] == remote]
+        self.elsewhere = [entry for entry in self.elsewhere if entry[1] != remote]
         if self.previous is not None and self.previous.remote == remote:
             # Back to where it was known to be (Section 9.3.3).
             self.current, self.previous = self.previous, None
@@ -77,10 +80,13 @@ cdef class Paths:
         self.current.start_validation(challenge, deadline)
         return 0
 
-    cdef int on_path_challenge(self, const uint8_t* data) except -1:
-        # Bounded: what a flood adds beyond is dropped.
-        if len(self.responses) < MAX_RESPONSES:
-            self.responses.append(data[:8])
+    cdef int on_path_challenge(self, const uint8_t* data, size_t received) except -1:
+        # To be answered where it came from (Section 8.2.2).  What a flood adds beyond a few is dropped.
+        if self.is_current(self.source):
+            if len(self.responses) < MAX_RESPONSES:
+                self.responses.append(data[:8])
+        elif len(self.elsewhere) < MAX_RESPONSES:
+            self.elsewhere.append((data[:8], self.source, self.destination, 3 * received))
         return 0
 
     cdef bint on_path_response(self, const uint8_t* data) except -1:

@@ -92,8 +92,8 @@ cdef class Pump:
         self.held = sent[0]
         self.held_from = 0
         self.held_segment = segment
-        self.held_to = connection.paths.current.remote
-        self.held_source = connection.paths.current.local
+        self.held_to = connection.paths.to
+        self.held_source = connection.paths.from_
         return self._flush()
 
     cdef bint _flush(self) except -1:
