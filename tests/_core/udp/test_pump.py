@@ -1,0 +1,164 @@
+"""Endpoints joined by real sockets, through pumps."""
+
+from __future__ import annotations
+
+import random
+import select
+import socket
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from cwt import quic
+from cwt._core.connection import Connection
+from cwt._core.wire import packet
+from cwt.config import TransportConfig
+from tests._core.raw_peer import NAME, client_context, server_context
+
+CONFIG = TransportConfig(initial_rtt=0.05)
+PATIENCE = 30.0
+"""Seconds of no use after which a test has failed; none depends on how fast anything is."""
+
+
+class Port:
+    """An endpoint at its socket."""
+
+    def __init__(self, **options: Any) -> None:
+        self.socket = quic.UdpSocket.bind("127.0.0.1", 0)
+        self.endpoint = quic.Endpoint(CONFIG, **options)
+        self.pump = quic.Pump(self.endpoint, self.socket)
+        self.connections: list[Connection] = []
+
+    @property
+    def address(self) -> Any:
+        return self.socket.local_address
+
+    def turn(self) -> None:
+        now = time.monotonic()
+        while self.pump.receive(now):
+            pass
+        self.endpoint.on_timeout(now)
+        for connection in self.endpoint.ready():
+            if connection not in self.connections:
+                self.connections.append(connection)
+        self.pump.transmit(now)
+
+
+def drive(ports: list[Port], until: Callable[[], object]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not until():
+        assert time.monotonic() < end, "it does not happen"
+        for port in ports:
+            port.turn()
+        delays = [port.endpoint.timeout(time.monotonic()) for port in ports]
+        wait = min([delay for delay in delays if delay is not None], default=0.05)
+        select.select([port.socket.fileno() for port in ports], [], [], min(wait, 0.05))
+
+
+@pytest.fixture
+def ports() -> Iterator[tuple[Port, Port]]:
+    server, client = Port(tls=server_context()), Port()
+    yield server, client
+    server.socket.close()
+    client.socket.close()
+
+
+def test_bulk_both_ways(ports: tuple[Port, Port]) -> None:
+    server, client = ports
+    connection = client.endpoint.connect(NAME, server.address, client_context(), time.monotonic())
+    drive([server, client], lambda: connection.is_established and server.connections)
+    accepted = server.connections[0]
+    assert accepted.remote_address == client.address
+    content = random.Random(1).randbytes(2_000_000)
+    stream_id = connection.open_stream()
+    assert stream_id is not None
+    there, back = bytearray(), bytearray()
+    written, echoed, done = 0, 0, False
+
+    def work() -> bool:
+        nonlocal written, echoed, done
+        if written < len(content):
+            part = content[written : written + 300_000]
+            last = written + len(part) == len(content)
+            written += connection.stream_send(stream_id, part, last)
+        if stream_id in accepted.readable() or there:
+            while (got := accepted.stream_recv(stream_id)) is not None:
+                there.extend(got[0])
+        if echoed < len(there):
+            echoed += accepted.stream_send(
+                stream_id, bytes(there[echoed:]), len(there) == len(content)
+            )
+        while (got := connection.stream_recv(stream_id)) is not None:
+            back.extend(got[0])
+            done = got[1]
+        return done
+
+    drive([server, client], work)
+    assert there == content
+    assert back == content
+
+
+def test_connections_of_one_socket(ports: tuple[Port, Port]) -> None:
+    # Their datagrams come to one port from one address, perhaps merged.
+    server, client = ports
+    now = time.monotonic()
+    connections = [
+        client.endpoint.connect(NAME, server.address, client_context(), now) for _ in range(5)
+    ]
+    drive([server, client], lambda: all(each.is_established for each in connections))
+    for index, connection in enumerate(connections):
+        stream_id = connection.open_stream(False)
+        assert stream_id is not None
+        connection.stream_send(stream_id, bytes([index]) * 50_000, True)
+    received: dict[int, bytes] = {}
+
+    def all_there() -> bool:
+        for accepted in server.connections:
+            for stream_id in accepted.readable():
+                while (got := accepted.stream_recv(stream_id)) is not None:
+                    key = id(accepted)
+                    received[key] = received.get(key, b"") + got[0]
+        return sum(map(len, received.values())) == 5 * 50_000
+
+    drive([server, client], all_there)
+    assert sorted(received.values()) == [bytes([index]) * 50_000 for index in range(5)]
+
+
+def test_answers_without_a_connection(ports: tuple[Port, Port]) -> None:
+    server, _ = ports
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.bind(("127.0.0.1", 0))
+    sock.settimeout(PATIENCE)
+    unknown = b"\xc0\x1a\x2a\x3a\x4a\x08whatever\x08" + bytes(8)
+    with sock:
+        sock.sendto(unknown.ljust(1200, b"\0"), server.address)
+        sock.sendto(b"", server.address)
+        sock.sendto(b"\x41whatever".ljust(100, b"\0"), server.address)
+        answers: list[bytes] = []
+
+        def answered() -> bool:
+            while select.select([sock], [], [], 0)[0]:
+                answers.append(sock.recv(2000))
+            return len(answers) == 2
+
+        drive([server], answered)
+    assert {len(answer) for answer in answers} == {31, 42}
+    parsed = packet.parse(next(a for a in answers if len(a) == 31), 8)
+    assert parsed is not None
+    assert parsed[0] == packet.PacketType.VERSION_NEGOTIATION
+    assert server.endpoint.connections == 0
+
+
+def test_both_forget_a_closed_connection(ports: tuple[Port, Port]) -> None:
+    server, client = ports
+    connection = client.endpoint.connect(NAME, server.address, client_context(), time.monotonic())
+    drive([server, client], lambda: connection.is_established and server.connections)
+    connection.close(7, "bye")
+    client.pump.transmit(time.monotonic())
+    drive(
+        [server, client],
+        lambda: not server.endpoint.connections and not client.endpoint.connections,
+    )
+    assert getattr(server.connections[0].termination, "code", None) == 7
