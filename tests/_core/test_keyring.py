@@ -133,3 +133,52 @@ def test_old_keys_under_a_newer_number_are_not_taken() -> None:
     client.inject(client.packet(ONE_RTT, PING * 30, key=old, key_phase=0))
     assert server.stats().packets_received == before
     assert server.key_updates == 1
+
+
+# Limits of a key (Section 6.6).
+
+
+def lower(monkeypatch: pytest.MonkeyPatch, name: str, limit: int) -> None:
+    def lowered(cipher_suite: int) -> int:
+        return limit
+
+    monkeypatch.setattr(f"cwt._core.keyring.{name}", lowered)
+
+
+def test_keys_are_updated_before_they_wear_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    lower(monkeypatch, "confidentiality_limit", 200)
+    client, server = connected(CONFIG)
+    for _ in range(150):
+        server.ping()
+        client.collect()
+        if server.key_updates % 2 != client.key_phase:
+            update(client)
+        acknowledge(client)
+    assert server.key_updates in (1, 2)
+    assert server.termination is None
+
+
+def test_a_key_that_cannot_be_updated_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    # The peer acknowledges nothing, and makes us acknowledge.
+    lower(monkeypatch, "confidentiality_limit", 200)
+    client, server = connected(CONFIG)
+    sent = 0
+    while server.termination is None and sent < 1000:
+        client.send(ONE_RTT, PING)
+        sent += 1
+    client.advance(0.001)
+    assert client.close_code == Code.AEAD_LIMIT_REACHED
+    assert client.largest[ONE_RTT] <= 200
+
+
+def test_too_many_forgeries_end_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    lower(monkeypatch, "integrity_limit", 10)
+    client, server = connected(CONFIG)
+    for _ in range(10):
+        forged = bytearray(client.packet(ONE_RTT, PING * 30))
+        forged[-1] ^= 1
+        client.inject(bytes(forged))
+    assert server.termination is None
+    client.inject(b"\x41" + client.dcid + bytes(60))
+    client.collect()
+    assert client.close_code == Code.AEAD_LIMIT_REACHED

@@ -53,8 +53,8 @@ cdef class Assembler:
         cdef bint last = False
         if not self.may_send():
             return 0
-        if self.keys.limit_near():
-            self.keys.update(self.recovery.application.next)
+        if self.keys.limit_near() and not self.keys.update(self.recovery.application.next):
+            self.keys.check_limit()
         self.pacing_at = 0
         self.recovery.pacer.update(
             self.recovery.congestion.pacing_rate(self.recovery.rtt), self.datagram_size, now

@@ -777,6 +777,8 @@ cdef class Connection(PacketHandler):
         self._tick(now)
         try:
             total = self._write(out, capacity, now, segment_size)
+        except TransportError as error:
+            self._fail(error)
         except Exception as error:
             self._abandon(error)
         if self.streams.writable_list or self.news:

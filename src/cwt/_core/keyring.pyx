@@ -147,6 +147,13 @@ cdef class Keyring:
         key = self.write[2]
         return key is not None and self.sealed >= confidentiality_limit((<Key>key).cipher_suite) // 2
 
+    def check_limit(self):
+        """TransportError(AEAD_LIMIT_REACHED) when there is no room for another batch (Section 6.6)."""
+        if self.sealed + MAX_BATCH > confidentiality_limit((<Key>self.write[2]).cipher_suite):
+            raise TransportError(
+                TransportErrorCode.AEAD_LIMIT_REACHED, "a key update is due and the last one unconfirmed"
+            )
+
     cdef void on_acked(self, uint64_t largest) noexcept:
         if largest >= self.write_phase_start:
             self.update_allowed = True
