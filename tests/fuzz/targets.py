@@ -7,7 +7,6 @@ anything else that comes out is a bug.
 from __future__ import annotations
 
 import io
-from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cache
 from random import Random
@@ -27,35 +26,15 @@ from cwt.h3.qpack import Decoder
 from cwt.h3.settings import encode_settings
 from cwt.quic import Connection
 from cwt.testing import CLIENT, SERVER, Pair
-from cwt.tls import Alert, ClientContext, Level
+from cwt.tls import ClientContext
 from tests.fuzz import corpora, inputs
+from tests.fuzz.target import Target
+from tests.fuzz.tls_targets import TlsClient, TlsExchange, TlsServer
 from tests.h3.fake import FakeQuic, pair
 from tests.sim.world import NAME, server_context
 
 MOST_OUT = 2000
 """Datagrams that one input may set loose before that counts as a flood."""
-
-
-class Target(ABC):
-    """*share* is the target's part of a run, relative to the others."""
-
-    name = ""
-    share = 1.0
-
-    def __init__(self, rng: Random) -> None:
-        self.rng = rng
-        self.start()
-
-    def start(self) -> None:  # noqa: B027  (parsers have no state)
-        """Make what the inputs are fed to."""
-
-    @abstractmethod
-    def make(self, rng: Random) -> bytes:
-        """The next input."""
-
-    @abstractmethod
-    def feed(self, data: bytes) -> None:
-        """Give it to the code."""
 
 
 # -- parsers ---------------------------------------------------------------------------------------
@@ -168,65 +147,6 @@ class Capsules(Target):
                     assert len(value) <= 100
         except CapsuleError:
             pass
-
-
-# -- TLS -------------------------------------------------------------------------------------------
-
-PARAMETERS = TransportParameters(initial_max_data=1000, max_idle_timeout=1000).encode()
-
-
-class TlsServer(Target):
-    """ClientHellos, in pieces, and what may follow them."""
-
-    name = "tls-server"
-    share = 0.3
-
-    def start(self) -> None:
-        self.context = server_context(b"h3")
-
-    def make(self, rng: Random) -> bytes:
-        if rng.random() < 0.05:
-            return inputs.mixed(rng, corpora.client_hellos())
-        data = bytearray(inputs.mutated(rng, rng.choice(corpora.client_hellos())))
-        if len(data) > 4 and rng.random() < 0.8:  # past the check of the message's own length
-            data[0:4] = b"\x01" + (len(data) - 4).to_bytes(3, "big")
-        return bytes(data)
-
-    def feed(self, data: bytes) -> None:
-        handshake = self.context.handshake(PARAMETERS)
-        handshake.start()
-        feed_tls(handshake, data)
-
-
-class TlsClient(Target):
-    """A server's messages, in clear as in RFC 8448: the client has no keys to compare them with."""
-
-    name = "tls-client"
-    share = 0.15
-
-    def start(self) -> None:
-        self.context = ClientContext(alpn=[b"h3"], verify=lambda chain, name: None)
-
-    def make(self, rng: Random) -> bytes:
-        messages = corpora.server_messages()
-        return inputs.mixed(rng, messages, lambda rng: rng.choice(messages) + rng.choice(messages))
-
-    def feed(self, data: bytes) -> None:
-        handshake = self.context.handshake(NAME, PARAMETERS)
-        handshake.start()
-        feed_tls(handshake, data)
-
-
-def feed_tls(handshake: Any, data: bytes) -> None:
-    step = max(1, len(data) // 3)
-    try:
-        for start in range(0, len(data), step):
-            handshake.receive(int(Level.INITIAL), data[start : start + step])
-            handshake.receive(int(Level.HANDSHAKE), data[start // 2 : start])
-    except Alert as alert:
-        assert 0 <= alert.description <= 255
-    handshake.output()
-    handshake.secrets()
 
 
 # -- QUIC ------------------------------------------------------------------------------------------
@@ -569,6 +489,7 @@ TARGETS: dict[str, type[Target]] = {
         Capsules,
         TlsServer,
         TlsClient,
+        TlsExchange,
         ServerDatagrams,
         ClientDatagrams,
         InitialFrames,

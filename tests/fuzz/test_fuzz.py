@@ -7,7 +7,8 @@ from random import Random
 import pytest
 
 from tests.fuzz import engine, inputs
-from tests.fuzz.targets import TARGETS, Target
+from tests.fuzz.target import Target
+from tests.fuzz.targets import TARGETS
 
 
 @pytest.mark.parametrize("name", TARGETS)

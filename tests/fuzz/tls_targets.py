@@ -1,0 +1,120 @@
+"""TLS in both roles: messages of other stacks, mutated, and real handshakes with one message changed."""
+
+from __future__ import annotations
+
+from random import Random
+from typing import Any
+
+from cwt._core.wire.params import TransportParameters
+from cwt.tls import Alert, ClientContext, Level
+from tests.fuzz import corpora, inputs
+from tests.fuzz.target import Target
+from tests.sim.world import NAME, server_context
+
+PARAMETERS = TransportParameters(initial_max_data=1000, max_idle_timeout=1000).encode()
+
+
+class TlsServer(Target):
+    """ClientHellos, in pieces, and what may follow them."""
+
+    name = "tls-server"
+    share = 0.3
+
+    def start(self) -> None:
+        self.context = server_context(b"h3")
+
+    def make(self, rng: Random) -> bytes:
+        if rng.random() < 0.05:
+            return inputs.mixed(rng, corpora.client_hellos())
+        data = bytearray(inputs.mutated(rng, rng.choice(corpora.client_hellos())))
+        if len(data) > 4 and rng.random() < 0.8:  # past the check of the message's own length
+            data[0:4] = b"\x01" + (len(data) - 4).to_bytes(3, "big")
+        return bytes(data)
+
+    def feed(self, data: bytes) -> None:
+        handshake = self.context.handshake(PARAMETERS)
+        handshake.start()
+        feed_tls(handshake, data)
+
+
+class TlsClient(Target):
+    """A server's messages, in clear as in RFC 8448: the client has no keys to compare them with."""
+
+    name = "tls-client"
+    share = 0.15
+
+    def start(self) -> None:
+        self.context = ClientContext(alpn=[b"h3"], verify=lambda chain, name: None)
+
+    def make(self, rng: Random) -> bytes:
+        messages = corpora.server_messages()
+        return inputs.mixed(rng, messages, lambda rng: rng.choice(messages) + rng.choice(messages))
+
+    def feed(self, data: bytes) -> None:
+        handshake = self.context.handshake(NAME, PARAMETERS)
+        handshake.start()
+        feed_tls(handshake, data)
+
+
+class TlsExchange(Target):
+    """Real handshakes in which one message is changed on its way, up to the last of them."""
+
+    name = "tls-exchange"
+    share = 0.2
+
+    def start(self) -> None:
+        self.server_context = server_context(b"h3")
+        self.client_context = ClientContext(
+            alpn=[b"h3"], verify=lambda chain, name: None, groups=[0x001D]
+        )
+
+    def make(self, rng: Random) -> bytes:
+        return rng.randbytes(8)
+
+    def feed(self, data: bytes) -> None:
+        rng = Random(data)
+        changed = rng.randrange(5)
+        client = self.client_context.handshake(NAME, PARAMETERS)
+        server = self.server_context.handshake(PARAMETERS)
+        client.start()
+        server.start()
+        count = 0
+        try:
+            for _ in range(3):
+                for sender, receiver in ((client, server), (server, client)):
+                    for level, message in sender.output():
+                        if count == changed:
+                            message = changed_message(rng, message)
+                        count += 1
+                        receiver.receive(level, message)
+        except Alert as alert:
+            assert 0 <= alert.description <= 255
+        client.secrets()
+        server.secrets()
+
+
+def changed_message(rng: Random, flight: bytes) -> bytes:
+    """*flight* with one of its messages mutated, mostly with its own length made right again."""
+    messages = []
+    while flight:
+        size = 4 + int.from_bytes(flight[1:4], "big")
+        messages.append(flight[:size])
+        flight = flight[size:]
+    index = rng.randrange(len(messages))
+    data = bytearray(inputs.mutated(rng, messages[index], messages))
+    if len(data) >= 4 and rng.random() < 0.7:
+        data[1:4] = (len(data) - 4).to_bytes(3, "big")
+    messages[index] = bytes(data)
+    return b"".join(messages)
+
+
+def feed_tls(handshake: Any, data: bytes) -> None:
+    step = max(1, len(data) // 3)
+    try:
+        for start in range(0, len(data), step):
+            handshake.receive(int(Level.INITIAL), data[start : start + step])
+            handshake.receive(int(Level.HANDSHAKE), data[start // 2 : start])
+    except Alert as alert:
+        assert 0 <= alert.description <= 255
+    handshake.output()
+    handshake.secrets()
