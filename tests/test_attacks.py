@@ -5,6 +5,7 @@ What belongs to one component alone is in its own test file; HTTP/3 and WebTrans
 
 from __future__ import annotations
 
+import gc
 import random
 import tracemalloc
 from collections.abc import Iterator
@@ -782,6 +783,47 @@ def test_an_exception_while_sending_ends_its_own_connection() -> None:
     assert connection in endpoint.ready()
     broken = False
     assert other_client(endpoint).connection is not None
+
+
+def test_failed_connections_leave_no_memory_behind() -> None:
+    # CVE-2025-54939 and others: what precedes the handshake is freed, too.
+    endpoint = server_endpoint()
+
+    def fail(index: int) -> None:
+        kind = index % 5
+        options: dict[str, Any] = {"dcid": b"number%03d" % index, "scid": b"client%03d" % index}
+        options["now"] = 1.0 + 50 * index
+        if kind == 0:
+            options["params"] = b"\1"
+        client = RawClient(endpoint, answer=kind != 1, **options)
+        if kind == 2:
+            client.inject(client.padded(INITIAL, crypto(60_000, bytes(900))))
+        elif kind == 3:
+            client.inject(client.padded(INITIAL, crypto(0, b"\1\0\xff\xff" + bytes(900))))
+        else:
+            client.connect()
+            if kind == 4:
+                assert client.connection is not None
+                stream_id = client.connection.open_stream()
+                assert stream_id is not None
+                client.connection.stream_send(stream_id, bytes(100_000))
+                client.send(ONE_RTT, stream(0, bytes(900), 100_000))
+        client.advance(40.0)
+        endpoint.ready()
+        assert endpoint.connections == 0
+
+    for index in range(20):
+        fail(index)
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for index in range(20, 120):
+            fail(index)
+        gc.collect()
+        grown = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert grown < 60_000
 
 
 def test_random_bytes() -> None:
