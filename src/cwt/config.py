@@ -14,6 +14,7 @@ __all__ = ["Config", "Http3Config", "TransportConfig"]
 
 _MAX_VARINT = (1 << 62) - 1
 _MAX_STREAMS = 1 << 60
+_MAX_SECONDS = 1 << 32  # so that nanoseconds fit 64 bits
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,10 +78,10 @@ class TransportConfig:
             if not low <= value <= high:
                 raise ConfigError(f"{name} must be from {low} to {high}, not {value!r}")
 
-        check("max_idle_timeout", 0, 1 << 40)
-        check("handshake_timeout", 0.001, 1 << 40)
+        check("max_idle_timeout", 0, _MAX_SECONDS)
+        check("handshake_timeout", 0.001, _MAX_SECONDS)
         if self.keep_alive_interval is not None:
-            check("keep_alive_interval", 0.001, 1 << 40)
+            check("keep_alive_interval", 0.001, _MAX_SECONDS)
         check("max_udp_payload_size", 1200, 65527)
         check("max_recv_udp_payload_size", 1200, 65527)
         for name in ("initial_max_data", "initial_max_stream_data"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cwt.config import TransportConfig
-from cwt.errors import HandshakeError, IdleTimeout
+from cwt.errors import ConfigError, HandshakeError, IdleTimeout
 from tests._core.raw_peer import ONE_RTT, PING, RawClient, ack, parameters, server_endpoint
 from tests._core.support import connected
 
@@ -74,6 +74,29 @@ def test_no_timeout_at_all() -> None:
     acknowledge_all(client)
     client.advance(10_000.0)
     assert server.termination is None
+
+
+def test_the_longest_times_that_can_be_set() -> None:
+    longest = float(1 << 32)
+    config = TransportConfig(
+        grease=False,
+        max_idle_timeout=longest,
+        handshake_timeout=longest,
+        keep_alive_interval=longest,
+    )
+    client = RawClient(server_endpoint(config), answer=False).connect()
+    assert client.connection is not None
+    client.advance(1000.0)
+    assert client.connection.termination is None
+    client.send_tls()
+    client.collect()
+    assert client.connection.is_established
+    acknowledge_all(client)
+    client.advance(1e6)
+    assert client.connection.termination is None
+    for name in ("max_idle_timeout", "handshake_timeout", "keep_alive_interval"):
+        with pytest.raises(ConfigError, match=name):
+            TransportConfig(**{name: longest + 1})  # type: ignore[arg-type]
 
 
 def test_keep_alive() -> None:
