@@ -76,6 +76,26 @@ def test_packets_of_the_old_phase_come_late() -> None:
     assert server.key_updates == 1
 
 
+@pytest.mark.parametrize("ours", [True, False])
+def test_old_keys_go_after_three_probe_timeouts(ours: bool) -> None:
+    client, server = connected(CONFIG)
+    late = [client.packet(ONE_RTT, stream(4 * i, b"late")) for i in range(2)]
+    acknowledge(client)
+    if ours:
+        assert server.initiate_key_update()
+        client.advance(20.0)  # however long the peer takes to follow
+    update(client)
+    client.send(ONE_RTT, PING)
+    client.inject(late[0])
+    assert server.stream_recv(0) == (b"late", False)
+    client.advance(20.0)
+    client.send(ONE_RTT, PING)
+    before = server.stats().packets_received
+    client.inject(late[1])
+    assert server.stats().packets_received == before
+    talk(client, server, b"as before")
+
+
 def test_no_update_before_the_last_one_is_acknowledged() -> None:
     client, server = connected(CONFIG)
     acknowledge(client)

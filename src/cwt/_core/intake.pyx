@@ -166,6 +166,8 @@ cdef class Intake:
             ):
                 raise TransportError(TransportErrorCode.KEY_UPDATE_ERROR, "a key update came too early")
             self.keys._rotate(opened.number, self.recovery.application.next)
+        if self.keys.previous_read is not None:
+            self.keys.retire_previous(opened.number, now, self.recovery.rtt.pto(True))
         self.packet_destination = data + 1
         return handler.on_packet(2, &opened, remote, local, ecn, now)
 

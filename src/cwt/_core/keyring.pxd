@@ -18,6 +18,7 @@ cdef struct Opened:
 cdef class Keyring:
     cdef list read, write                    # a Key or None for each packet number space
     cdef Key previous_read, next_read        # of 1-RTT
+    cdef int64_t previous_until              # when the previous one goes, 0 while the peer may still use it
     cdef readonly bint key_phase
     cdef uint64_t read_phase_start           # first packet number received in this phase
     cdef uint64_t write_phase_start          # first packet number sent in this phase
@@ -37,6 +38,7 @@ cdef class Keyring:
     ) except -1
     cdef Key _key_for(self, int space, bint phase, uint64_t number)
     cdef int _rotate(self, uint64_t number, uint64_t next_sent) except -1
+    cdef void retire_previous(self, uint64_t number, int64_t now, int64_t pto) noexcept
     cdef int seal(self, int space, Packet* packets, size_t count) except -1
     cdef bint update(self, uint64_t next_sent) except -1
     cdef void on_acked(self, uint64_t largest) noexcept

@@ -100,6 +100,7 @@ cdef class Keyring:
         # Into the next key phase, which starts at *number* from the peer and *next_sent* from us.
         cdef Key key = <Key>self.read[2]
         self.previous_read = key
+        self.previous_until = 0
         self.read[2] = self.next_read if self.next_read is not None else key.updated()
         self.next_read = None
         self.write[2] = (<Key>self.write[2]).updated()
@@ -110,6 +111,14 @@ cdef class Keyring:
         self.sealed = 0
         self.key_updates += 1
         return 0
+
+    cdef void retire_previous(self, uint64_t number, int64_t now, int64_t pto) noexcept:
+        # Three probe timeouts after packet *number* came under the present key (Section 6.5).
+        if self.previous_until:
+            if now >= self.previous_until:
+                self.previous_read = None
+        elif number >= self.read_phase_start:
+            self.previous_until = now + 3 * pto
 
     cdef int seal(self, int space, Packet* packets, size_t count) except -1:
         cdef Key key = <Key>self.write[space]
