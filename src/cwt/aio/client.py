@@ -259,7 +259,6 @@ class connect:
             client_key=client_key,
             keylog_file=keylog_file,
         )
-        self._is_unverified = verify is False and not server_certificate_hashes
         self._config = config or Config(keep_alive_interval=_KEEP_ALIVE)
         self._open_timeout = open_timeout
         self._close_timeout = 3600.0 if close_timeout is None else close_timeout
@@ -311,12 +310,6 @@ class connect:
     # Opening
 
     async def _open(self) -> Session:
-        if self._is_unverified:
-            logger.warning(
-                "verify=False: the certificate of %s is not checked, so anyone on the way can read and "
-                "change what is sent; for development, server_certificate_hashes= is as easy",
-                self._url.authority,
-            )
         try:
             async with asyncio.timeout(self._open_timeout):
                 connection = await self._connect()
