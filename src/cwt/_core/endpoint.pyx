@@ -133,7 +133,7 @@ cdef class Endpoint(Host):
 
     def recv(self, datagram, info, double now):
         """Take a received *datagram*; *info* is a RecvInfo, *now* in seconds."""
-        cdef bytearray copy = bytearray(datagram)
+        cdef bytearray copy = bytearray(memoryview(datagram))
         cdef uint8_t* data = copy
         self.receive(
             data, len(copy), len(copy), info.from_, info.to, info.ecn, nanoseconds(now)

@@ -3,7 +3,7 @@
 Every function checks its bounds and says whether it succeeded; a failed one leaves the cursor where it was.
 """
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memmove, memset
 
 cdef enum:
@@ -58,14 +58,6 @@ cdef inline bint read_u8(Reader* r, uint8_t* value) noexcept nogil:
     return True
 
 
-cdef inline bint read_u16(Reader* r, uint16_t* value) noexcept nogil:
-    if remaining(r) < 2:
-        return False
-    value[0] = <uint16_t>((r.pos[0] << 8) | r.pos[1])
-    r.pos += 2
-    return True
-
-
 cdef inline bint read_u32(Reader* r, uint32_t* value) noexcept nogil:
     if remaining(r) < 4:
         return False
@@ -106,15 +98,6 @@ cdef inline bint put_u8(Writer* w, uint8_t value) noexcept nogil:
         return False
     w.pos[0] = value
     w.pos += 1
-    return True
-
-
-cdef inline bint put_u16(Writer* w, uint16_t value) noexcept nogil:
-    if room(w) < 2:
-        return False
-    w.pos[0] = <uint8_t>(value >> 8)
-    w.pos[1] = <uint8_t>value
-    w.pos += 2
     return True
 
 

@@ -135,7 +135,6 @@ cdef bint read_pair(Reader* r, uint64_t* first, uint64_t* second) noexcept nogil
 cdef bint read_new_connection_id(Reader* r, NewConnectionId* frame) noexcept nogil
 cdef bint read_close(Reader* r, uint64_t type, CloseFrame* frame) noexcept nogil
 
-cdef bint put_type(Writer* w, uint64_t type) noexcept nogil
 cdef bint put_one(Writer* w, uint64_t type, uint64_t value) noexcept nogil
 cdef bint put_two(Writer* w, uint64_t type, uint64_t first, uint64_t second) noexcept nogil
 cdef bint put_three(Writer* w, uint64_t type, uint64_t a, uint64_t b, uint64_t c) noexcept nogil

@@ -123,10 +123,6 @@ cdef bint read_close(Reader* r, uint64_t type, CloseFrame* frame) noexcept nogil
     return read_bytes(r, <size_t>frame.reason_length, &frame.reason)
 
 
-cdef bint put_type(Writer* w, uint64_t type) noexcept nogil:
-    return put_varint(w, type)
-
-
 cdef bint put_one(Writer* w, uint64_t type, uint64_t value) noexcept nogil:
     cdef Writer start = w[0]
     if put_varint(w, type) and put_varint(w, value):
