@@ -1,9 +1,8 @@
-"""One connection: joins the parts and routes frames to their owners (RFC 9000)."""
+"""One connection: joins the parts, keeps their time, and is their public face (RFC 9000)."""
 
 cimport cython
 from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memset
 
 from cwt._core.assembler cimport Assembler
 from cwt._core.cid cimport LocalIds, RemoteIds
@@ -11,59 +10,27 @@ from cwt._core.closing cimport CLOSED, CLOSING, Closing, DRAINING, OPEN
 from cwt._core.crypto.aead cimport TAG_LENGTH
 from cwt._core.handshake cimport Handshake
 from cwt._core.idle cimport IdleTimer
-from cwt._core.intake cimport Intake, PacketHandler, SHORT_CID_LENGTH
-from cwt._core.keyring cimport Keyring, Opened
+from cwt._core.intake cimport Intake, SHORT_CID_LENGTH
+from cwt._core.keyring cimport Keyring
 from cwt._core.path cimport Paths
 from cwt._core.recovery.acks cimport AckTracker
 from cwt._core.recovery.loss cimport LossRecovery
 from cwt._core.recovery.pacer cimport Pacer
 from cwt._core.recovery.rtt cimport RttEstimator
+from cwt._core.router cimport Router, new_controller
 from cwt._core.stream.datagram cimport Datagrams
 from cwt._core.stream.streams cimport Streams
-from cwt._core.wire.cursor cimport Reader, read_bytes, read_varint, reader
-from cwt._core.wire.frame cimport (
-    ACK, ACK_ECN, APPLICATION_CLOSE, AckFrame, CRYPTO, CloseFrame, DATAGRAM, DATAGRAM_WITH_LENGTH,
-    DATA_BLOCKED, DataFrame, FrameRecord, HANDSHAKE_DONE, MAX_DATA, MAX_STREAMS_BIDI,
-    MAX_STREAMS_UNI, MAX_STREAM_DATA, NEW_CONNECTION_ID, NEW_TOKEN, NewConnectionId, PADDING,
-    PATH_CHALLENGE, PATH_RESPONSE, PING, RESET_STREAM, RETIRE_CONNECTION_ID, STOP_SENDING, STREAM,
-    STREAMS_BLOCKED_BIDI, STREAMS_BLOCKED_UNI, STREAM_DATA_BLOCKED, StreamControl,
-    TRANSPORT_CLOSE, read_ack, read_close, read_crypto, read_datagram, read_new_connection_id,
-    read_new_token, read_pair, read_reset_stream, read_stop_sending, read_stream, read_type,
-)
 from cwt._core.wire.packet cimport VERSION_1
 
-from cwt._core.recovery.cubic import Cubic
-from cwt._core.recovery.newreno import NewReno
 from cwt._core.wire.params import TransportParameters
 from cwt._types import SendInfo, Stats
 from cwt.errors import (
-    ApplicationError, DatagramTooLarge, HandshakeError, IdleTimeout, StatelessReset,
-    TransportError, TransportErrorCode,
+    ApplicationError, DatagramTooLarge, HandshakeError, IdleTimeout, TransportError,
+    TransportErrorCode,
 )
 
 cdef enum:
     MAX_BATCH_BYTES = 65507
-    ANY = 7                  # of the packet number spaces 1 Initial, 2 Handshake, 4 application
-
-# Milliseconds; a peer that says more means never, and nanoseconds of it must not overflow.
-cdef uint64_t MAX_IDLE_TIMEOUT = <uint64_t>1 << 40
-
-# In which packet number spaces a frame may come (RFC 9000 Section 12.4), by type.
-cdef uint8_t[0x32] ALLOWED
-memset(ALLOWED, 0, sizeof(ALLOWED))
-for _type in (PADDING, PING, ACK, ACK_ECN, CRYPTO, TRANSPORT_CLOSE):
-    ALLOWED[_type] = ANY
-for _type in (
-    RESET_STREAM, STOP_SENDING, NEW_TOKEN, *range(STREAM, 0x20), DATAGRAM, DATAGRAM_WITH_LENGTH,
-):
-    if _type not in (TRANSPORT_CLOSE, 0x1F):
-        ALLOWED[_type] = 4
-
-_CONTROLLERS = {"cubic": Cubic, "newreno": NewReno}
-
-
-cdef object encoding_error(uint64_t type):
-    return TransportError(TransportErrorCode.FRAME_ENCODING_ERROR, "malformed frame", type)
 
 
 cdef object internal_error(object cause):
@@ -71,10 +38,6 @@ cdef object internal_error(object cause):
     error = TransportError(TransportErrorCode.INTERNAL_ERROR, type(cause).__name__)
     error.__cause__ = cause
     return error
-
-
-cdef object violation(str text, uint64_t type=0):
-    return TransportError(TransportErrorCode.PROTOCOL_VIOLATION, text, type)
 
 
 cdef class Host:
@@ -100,7 +63,7 @@ cdef class Host:
 
 
 @cython.final
-cdef class Connection(PacketHandler):
+cdef class Connection(Router):
     """A QUIC connection without sockets or clocks.
 
     In, from the network: ``recv``.  In, from the clock: ``on_timeout``.  In, from the application: the
@@ -139,7 +102,7 @@ cdef class Connection(PacketHandler):
         )
         self.recovery = LossRecovery(
             RttEstimator(<int64_t>(config.initial_rtt * 1e9)),
-            _CONTROLLERS[config.congestion](config.max_udp_payload_size), Pacer(config.pacing), is_client,
+            new_controller(config, config.max_udp_payload_size), Pacer(config.pacing), is_client,
         )
         self.idle = IdleTimer(
             <int64_t>(config.max_idle_timeout * 1e9), <int64_t>((config.keep_alive_interval or 0) * 1e9)
@@ -331,14 +294,6 @@ cdef class Connection(PacketHandler):
             len(self.streams.by_id),
         )
 
-    cdef AckTracker acks(self, int space):
-        if space == 2:
-            return self.acks_application
-        return self.acks_initial if space == 0 else self.acks_handshake
-
-    cdef int64_t _pto(self) noexcept:
-        return self.recovery.rtt.pto(self.handshake.confirmed)
-
     cdef void _tick(self, int64_t now) noexcept:
         # The clock starts with the first call that tells the time.
         if not self.started:
@@ -397,62 +352,8 @@ cdef class Connection(PacketHandler):
         self._tell()
         return 0
 
-    cdef int on_packet(
-        self, int space, Opened* opened, object remote, object local, int ecn, int64_t now
-    ) except -1:
-        # An authentic packet.
-        cdef AckTracker acks = self.acks(space)
-        cdef bint eliciting = False, probing = True, newest
-        cdef uint64_t news = self.handshake.news
-        if acks.is_duplicate(opened.number):
-            return 0
-        self.packets_received += 1
-        self.idle.on_received(now)
-        if self.closing.state != OPEN:
-            self.closing.on_packet()
-            if self.closing.state == CLOSING:
-                self._process_closed(opened)
-            return 0
-        newest = <int64_t>opened.number > acks.largest
-        self.paths.source = remote
-        self.paths.destination = local
-        self._process_payload(space, opened, now, &eliciting, &probing)
-        acks.on_packet(opened.number, eliciting, ecn, now)
-        if space != 2 and eliciting and news == self.handshake.news:
-            self.recovery.repeat_handshake(self)
-        if (
-            newest and not probing and space == 2 and not self.is_client
-            and not self.paths.is_current(remote)
-        ):
-            self.paths.follow(
-                remote, local, self.intake.datagram_length, self.random(8),
-                now + 3 * max(self._pto(), self.recovery.rtt.initial),
-            )
-            self.remote_ids.rotate()
-        if self.handshake.complete or space != 2:
-            self._advance(now)
-        return 0
-
-    cdef _process_closed(self, Opened* opened):
-        # While closing only the peer's own CONNECTION_CLOSE matters.
-        cdef Reader r = reader(opened.payload, opened.length)
-        cdef uint64_t type
-        cdef CloseFrame close
-        if read_type(&r, &type) and type in (TRANSPORT_CLOSE, APPLICATION_CLOSE):
-            if read_close(&r, type, &close):
-                self.closing.drain(self.closing.error)
-
-    cdef int on_handshake_packet(self) except -1:
-        if self.keys.can_read(0):
-            self._discard(0)
-        return 0
-
-    cdef int on_stateless_reset(self) except -1:
-        self.closing.drain(StatelessReset(
-            "the peer has lost the state of this connection (stateless reset); connect again"
-        ))
-        self.news = True
-        return 0
+    cdef tuple new_connection_id(self):
+        return self.host.new_connection_id()
 
     cdef int take_reset(self, int64_t now) except -1:
         # The host found a stateless reset that is for this connection.
@@ -460,288 +361,6 @@ cdef class Connection(PacketHandler):
         self.on_stateless_reset()
         self._wake()
         return self._tell()
-
-    cdef int on_retry(self, bytes token) except -1:
-        self.assembler.token = token
-        self.recovery.discard(0)
-        self.handshake.restart()
-        return 0
-
-    cdef int on_versions(self, list versions) except -1:
-        listed = ", ".join([f"0x{version:08x}" for version in versions])
-        self.closing.finish(HandshakeError(
-            f"the server speaks none of our QUIC versions, but {listed or 'none at all'}",
-            TransportErrorCode.VERSION_NEGOTIATION_ERROR,
-        ))
-        self.news = True
-        return 0
-
-    # Frames
-
-    cdef int _process_payload(
-        self, int space, Opened* opened, int64_t now, bint* eliciting, bint* probing
-    ) except -1:
-        cdef Reader r = reader(opened.payload, opened.length)
-        cdef uint64_t type
-        cdef DataFrame data
-        if opened.length == 0:
-            raise violation("a packet without frames")
-        while r.pos < r.end:
-            if not read_type(&r, &type):
-                raise encoding_error(0)
-            if type == PADDING:
-                while r.pos < r.end and r.pos[0] == 0:
-                    r.pos += 1
-                continue
-            if type > DATAGRAM_WITH_LENGTH or ALLOWED[type] == 0:
-                raise TransportError(
-                    TransportErrorCode.FRAME_ENCODING_ERROR, "unknown frame type", type
-                )
-            if not ALLOWED[type] & (1 << space):
-                raise violation("the frame is not allowed in this packet", type)
-            if type != ACK and type != ACK_ECN and type != TRANSPORT_CLOSE and type != APPLICATION_CLOSE:
-                eliciting[0] = True
-            if type != NEW_CONNECTION_ID and type != PATH_CHALLENGE and type != PATH_RESPONSE:
-                probing[0] = False
-            if STREAM <= type <= 0x0F:
-                if not read_stream(&r, type, &data):
-                    raise encoding_error(type)
-                self.streams.on_stream(&data)
-            else:
-                self._on_frame(space, type, &r, now)
-            if self.closing.state != OPEN:
-                return 0
-        return 0
-
-    cdef int _on_frame(self, int space, uint64_t type, Reader* r, int64_t now) except -1:
-        cdef AckFrame ack
-        cdef DataFrame data
-        cdef CloseFrame close
-        cdef int64_t delay
-        if type == ACK or type == ACK_ECN:
-            if not read_ack(r, type, &ack):
-                raise encoding_error(type)
-            delay = self._ack_delay(ack.delay)
-            self.recovery.on_ack(space, &ack, delay, now, self)
-            if space == 2:
-                self.keys.on_acked(ack.largest)
-            elif space == 1:
-                self.recovery.peer_validated = True
-        elif type == PING:
-            pass
-        elif type == CRYPTO:
-            if not read_crypto(r, &data):
-                raise encoding_error(type)
-            self._install(self.handshake.on_crypto(space, &data))
-        elif type == DATAGRAM or type == DATAGRAM_WITH_LENGTH:
-            if not read_datagram(r, type, &data):
-                raise encoding_error(type)
-            self.datagrams.on_datagram(&data)
-        elif type == TRANSPORT_CLOSE or type == APPLICATION_CLOSE:
-            if not read_close(r, type, &close):
-                raise encoding_error(type)
-            self._on_close(&close)
-        else:
-            self._on_control(type, r)
-        return 0
-
-    cdef int64_t _ack_delay(self, uint64_t encoded) noexcept:
-        # Nanoseconds, with the exponent of the peer.
-        cdef int exponent = 3
-        if self.peer_params is not None:
-            exponent = self.peer_params.ack_delay_exponent
-        return <int64_t>(min(encoded, <uint64_t>1 << 30) << exponent) * 1000
-
-    cdef int _on_control(self, uint64_t type, Reader* r) except -1:
-        # Frames of 1-RTT packets, each to its owner.
-        cdef StreamControl control
-        cdef NewConnectionId new_cid
-        cdef DataFrame data
-        cdef uint64_t a = 0, b = 0
-        cdef const uint8_t* raw = NULL
-        cdef bint ok
-        if type == RESET_STREAM:
-            ok = read_reset_stream(r, &control)
-            if ok:
-                self.streams.on_reset_stream(&control)
-        elif type == STOP_SENDING:
-            ok = read_stop_sending(r, &control)
-            if ok:
-                self.streams.on_stop_sending(&control)
-        elif type == MAX_DATA:
-            ok = read_varint(r, &a)
-            if ok:
-                self.streams.on_max_data(a)
-        elif type == MAX_STREAM_DATA or type == STREAM_DATA_BLOCKED:
-            ok = read_pair(r, &a, &b)
-            if ok and type == MAX_STREAM_DATA:
-                self.streams.on_max_stream_data(a, b)
-            elif ok:
-                self.streams.on_stream_data_blocked(a)
-        elif type == MAX_STREAMS_BIDI or type == MAX_STREAMS_UNI:
-            ok = read_varint(r, &a)
-            if ok:
-                self.streams.on_max_streams(type == MAX_STREAMS_UNI, a)
-                self.news = True
-        elif type == STREAMS_BLOCKED_BIDI or type == STREAMS_BLOCKED_UNI:
-            ok = read_varint(r, &a)
-            if ok:
-                self.streams.on_streams_blocked(type == STREAMS_BLOCKED_UNI, a)
-        elif type == DATA_BLOCKED:
-            ok = read_varint(r, &a)
-        elif type == NEW_CONNECTION_ID:
-            ok = read_new_connection_id(r, &new_cid)
-            if ok:
-                self.remote_ids.on_new_connection_id(&new_cid)
-        elif type == RETIRE_CONNECTION_ID:
-            ok = read_varint(r, &a)
-            if ok:
-                self.local_ids.on_retire_connection_id(a, self.intake.packet_destination, SHORT_CID_LENGTH)
-                self._issue_ids()
-        elif type == PATH_CHALLENGE:
-            ok = read_bytes(r, 8, &raw)
-            if ok:
-                self.paths.on_path_challenge(raw, self.intake.datagram_length)
-        elif type == PATH_RESPONSE:
-            ok = read_bytes(r, 8, &raw)
-            if ok and self.paths.on_path_response(raw):
-                self._start_recovery_anew()
-        elif type == HANDSHAKE_DONE:
-            ok = True
-            if not self.is_client:
-                raise violation("a client sent HANDSHAKE_DONE", type)
-            if not self.handshake.complete:
-                raise violation("HANDSHAKE_DONE before the handshake was", type)
-            self._confirm()
-        else:
-            ok = read_new_token(r, &data)
-            if ok and not self.is_client:
-                raise violation("a client sent NEW_TOKEN", type)
-        if not ok:
-            raise encoding_error(type)
-        return 0
-
-    cdef int _on_close(self, CloseFrame* frame) except -1:
-        reason = frame.reason[:frame.reason_length].decode("utf-8", "replace")
-        if frame.application:
-            error = ApplicationError(frame.code, reason, remote=True)
-        else:
-            error = TransportError(frame.code, reason, frame.frame_type, remote=True)
-        self.closing.drain(error)
-        self.news = True
-        return 0
-
-    # The handshake
-
-    cdef int _install(self, list secrets) except -1:
-        for space, is_write, cipher_suite, secret in secrets:
-            self.keys.install(space, is_write, cipher_suite, secret, self.version)
-            if space == 1 and is_write:
-                self.recovery.has_handshake_keys = True
-        return 0
-
-    cdef int _advance(self, int64_t now) except -1:
-        # What follows from the progress of TLS.
-        if self.handshake.confirmed and not self.intake.undecryptable:
-            return 0
-        if self.peer_params is None and self.handshake.tls.peer_transport_parameters is not None:
-            self._apply_peer_params()
-        if self.handshake.complete and not self.is_established:
-            self.is_established = True
-            self.news = True
-            self._issue_ids()
-            if not self.is_client:
-                self._confirm()
-        if self.intake.undecryptable and (
-            self.keys.can_read(1) and not self.handshake.complete
-            or self.keys.can_read(2) and self.handshake.complete
-        ):
-            self.intake.replay(self, now)
-        return 0
-
-    cdef int _apply_peer_params(self) except -1:
-        params = TransportParameters.parse(
-            bytes(self.handshake.tls.peer_transport_parameters), not self.is_client
-        )
-        self._authenticate_cids(params)
-        self.peer_params = params
-        self.streams.set_peer_limits(params)
-        self.idle.negotiate(<int64_t>min(params.max_idle_timeout, MAX_IDLE_TIMEOUT) * 1_000_000)
-        self.recovery.rtt.max_ack_delay = <int64_t>params.max_ack_delay * 1_000_000
-        self.local_ids.set_peer_limit(params.active_connection_id_limit)
-        self.datagrams.peer_max_frame_size = params.max_datagram_frame_size
-        self.peer_max_datagram_frame_size = params.max_datagram_frame_size
-        self.assembler.datagram_size = min(
-            self.assembler.datagram_size, <size_t>params.max_udp_payload_size
-        )
-        if params.stateless_reset_token is not None:
-            self.remote_ids.set_token(params.stateless_reset_token)
-        self.news = True
-        return 0
-
-    def _authenticate_cids(self, params):
-        # Section 7.3.
-        wrong = params.initial_source_connection_id != self.intake.peer_source
-        if self.is_client:
-            wrong = (
-                wrong or params.original_destination_connection_id != self.intake.original_destination
-                or params.retry_source_connection_id != self.intake.retry_source
-            )
-        if wrong:
-            raise TransportError(
-                TransportErrorCode.TRANSPORT_PARAMETER_ERROR, "connection IDs do not match the handshake"
-            )
-
-    def _issue_ids(self):
-        while self.local_ids.wanted():
-            cid, token = self.host.new_connection_id()
-            self.local_ids.issue(cid, token)
-
-    cdef int _confirm(self) except -1:
-        if self.handshake.confirmed:
-            return 0
-        self.handshake.confirm()
-        self.recovery.handshake_confirmed = True
-        self.recovery.peer_validated = True
-        if self.keys.can_read(0):
-            self._discard(0)
-        self._discard(1)
-        return 0
-
-    cdef int _discard(self, int space) except -1:
-        self.keys.discard(space)
-        self.recovery.discard(space)
-        self.acks(space).immediate = False
-        self.acks(space).unacked = 0
-        return 0
-
-    # Ownership of what packets carried
-
-    cdef int record_acked(self, const FrameRecord* r, int space) except -1:
-        if r.type == STREAM or r.type == RESET_STREAM:
-            self.streams.on_acked(r)
-        elif r.type == ACK:
-            self.acks(space).on_acked(r.id)
-        elif r.type == CRYPTO:
-            self.handshake.on_acked(space, r)
-        elif r.type == RETIRE_CONNECTION_ID:
-            self.remote_ids.on_acked(r)
-        return 0
-
-    cdef int record_lost(self, const FrameRecord* r, int space) except -1:
-        if STREAM == r.type or RESET_STREAM <= r.type <= STOP_SENDING or MAX_DATA <= r.type <= STREAMS_BLOCKED_UNI:
-            self.streams.on_lost(r)
-        elif r.type == CRYPTO or r.type == HANDSHAKE_DONE:
-            self.handshake.on_lost(space, r)
-        elif r.type == NEW_CONNECTION_ID:
-            self.local_ids.on_lost(r)
-        elif r.type == RETIRE_CONNECTION_ID:
-            self.remote_ids.on_lost(r)
-        elif r.type == DATAGRAM:
-            self.datagrams.lost += 1
-        elif r.type == PATH_CHALLENGE and self.paths.current.challenge is not None:
-            self.paths.current.challenge_pending = True
-        return 0
 
     # Out, to the network
 
@@ -869,12 +488,6 @@ cdef class Connection(PacketHandler):
                 self.recovery.on_timeout(now, self)
             if self.paths.current.challenge_deadline and now >= self.paths.current.challenge_deadline:
                 self._path_failed()
-        return 0
-
-    cdef int _start_recovery_anew(self) except -1:
-        # What was learnt of another path does not hold for this one (Section 9.4).
-        self.recovery.rtt.reset()
-        self.recovery.congestion = _CONTROLLERS[self.config.congestion](self.assembler.datagram_size)
         return 0
 
     cdef int _path_failed(self) except -1:

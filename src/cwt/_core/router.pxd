@@ -1,0 +1,64 @@
+"""What received packets mean: frames to their owners, and the course of the handshake (RFC 9000)."""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from cwt._core.assembler cimport Assembler
+from cwt._core.cid cimport LocalIds, RemoteIds
+from cwt._core.closing cimport Closing
+from cwt._core.handshake cimport Handshake
+from cwt._core.idle cimport IdleTimer
+from cwt._core.intake cimport Intake, PacketHandler
+from cwt._core.keyring cimport Keyring, Opened
+from cwt._core.path cimport Paths
+from cwt._core.recovery.acks cimport AckTracker
+from cwt._core.recovery.congestion cimport CongestionController
+from cwt._core.recovery.loss cimport LossRecovery
+from cwt._core.stream.datagram cimport Datagrams
+from cwt._core.stream.streams cimport Streams
+from cwt._core.wire.cursor cimport Reader
+from cwt._core.wire.frame cimport CloseFrame
+
+
+cdef CongestionController new_controller(object config, size_t datagram_size)
+
+
+cdef class Router(PacketHandler):
+    cdef object config
+    cdef object random                       # callable: so many random bytes
+    cdef readonly bint is_client
+    cdef readonly uint32_t version
+    cdef Handshake handshake
+    cdef Keyring keys
+    cdef LossRecovery recovery
+    cdef AckTracker acks_initial, acks_handshake, acks_application
+    cdef readonly Streams streams
+    cdef readonly Datagrams datagrams
+    cdef readonly LocalIds local_ids
+    cdef readonly RemoteIds remote_ids
+    cdef Paths paths
+    cdef Intake intake
+    cdef Assembler assembler
+    cdef Closing closing
+    cdef IdleTimer idle
+    cdef object peer_params                  # TransportParameters once known
+    cdef readonly uint64_t peer_max_datagram_frame_size
+    cdef bint news                           # something for the application
+    cdef readonly bint is_established
+    cdef uint64_t packets_received
+
+    cdef AckTracker acks(self, int space)
+    cdef int _process_payload(self, int space, Opened* opened, int64_t now, bint* eliciting, bint* probing) except -1
+    cdef int64_t _ack_delay(self, uint64_t encoded) noexcept
+    cdef _process_closed(self, Opened* opened)
+    cdef int _on_frame(self, int space, uint64_t type, Reader* r, int64_t now) except -1
+    cdef int _on_control(self, uint64_t type, Reader* r) except -1
+    cdef int _on_close(self, CloseFrame* frame) except -1
+    cdef int _install(self, list secrets) except -1
+    cdef int _advance(self, int64_t now) except -1
+    cdef int _apply_peer_params(self) except -1
+    cdef int _confirm(self) except -1
+    cdef int _discard(self, int space) except -1
+    cdef int _start_recovery_anew(self) except -1
+    cdef int64_t _pto(self) noexcept
+    cdef int _issue_ids(self) except -1
+    cdef tuple new_connection_id(self)
