@@ -5,7 +5,7 @@
 #   ARGS='-k varint'    passed on to what the target runs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browsers bench compare lint format types asan fuzz coverage clean
+.PHONY: help demo test browsers bench compare targets lint format types asan fuzz coverage clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -33,6 +33,9 @@ bench: $(VENV)/built       ## pytest-benchmark suites, then cwt and aioquic side
 
 compare: $(VENV)/built     ## only the side-by-side comparison; ARGS='--json out.json'
 	$(RUN)python -m benchmarks.compare $(ARGS)
+
+targets: $(VENV)/built     ## what cwt should reach, measured here; ARGS='bulk --rounds 9' for some
+	$(RUN)python -m benchmarks.targets $(ARGS)
 
 lint: $(VENV)/ready        ## ruff, ruff format and cython-lint
 	$(RUN)ruff check $(CODE)
