@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -185,18 +186,18 @@ class TestRequests:
         await (await waiting).close()
         assert loopback.server._pending == 0
 
-    async def test_other_requests(self, pair: Pair) -> None:
+    async def test_other_requests(self, pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
         answers = []
         connection = pair.client._connection
         wt = connection.wt
-        poll = wt.poll
+        poll = type(wt).poll
 
-        def listen() -> list[object]:
-            events = poll()
+        def listen(connection: Any) -> list[Any]:
+            events: list[Any] = poll(connection)
             answers.extend(event for event in events if type(event).__name__ == "ResponseReceived")
             return events
 
-        wt.poll = listen  # type: ignore[assignment, method-assign]
+        monkeypatch.setattr(type(wt), "poll", listen)
         for method in ("GET", "CONNECT"):
             lines = [(":method", method), (":scheme", "https"), (":authority", "a"), (":path", "/")]
             wt.h3.send_request(lines if method == "GET" else [lines[0], lines[2]], fin=True)

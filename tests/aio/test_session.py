@@ -197,14 +197,14 @@ class TestLostConnection:
         await pair.server.close()  # nothing left to do, and nothing to wait for
 
     async def test_a_bug_ends_one_connection(
-        self, pair: Pair, caplog: pytest.LogCaptureFixture
+        self, pair: Pair, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         loopback = pair.loopback
 
-        def broken() -> None:
+        def broken(connection: object) -> None:
             raise ZeroDivisionError
 
-        pair.server._connection.process = broken  # type: ignore[method-assign]
+        monkeypatch.setattr(type(pair.server._connection), "process", broken)
         pair.client.datagrams.send(b"x")
         info = await pair.client.wait_closed()
         assert isinstance(info.error, cwt.TransportError)

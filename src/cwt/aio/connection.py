@@ -30,6 +30,22 @@ class Connection:
     Subclasses say what a client and a server do when a session may start.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_ending",
+        "_timer",
+        "close_timeout",
+        "config",
+        "endpoint",
+        "is_lost",
+        "loop",
+        "quic",
+        "receivers",
+        "senders",
+        "sessions",
+        "wt",
+    )
+
     linger = 1.0
     """Seconds from the end of the last session until the connection is closed: a browser may leave without
     closing it, and another session may follow."""
@@ -179,8 +195,8 @@ class Connection:
 
     def _on_session_draining(self, event: webtransport.SessionDraining) -> None:
         session = self.sessions.get(event.session_id)
-        if session is not None and not session._drained.done():
-            session._drained.set_result(None)
+        if session is not None:
+            session._set_drained()
 
     def _on_session_closed(self, event: webtransport.SessionClosed) -> None:
         session = self.sessions.get(event.session_id)

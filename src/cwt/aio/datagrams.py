@@ -36,7 +36,7 @@ class Datagrams(Incoming[bytes]):
     def __init__(self, session: Session, high_water_mark: int) -> None:
         super().__init__(session._connection.loop)
         self._session = session
-        self._arrivals: deque[float] = deque()
+        self._arrivals: deque[float] | None = None
         """When each in the queue came; kept only while there is a maximum age."""
         self._high_water_mark = high_water_mark
         self._max_age: float | None = None
@@ -61,7 +61,7 @@ class Datagrams(Incoming[bytes]):
         if count < 1:
             raise ValueError(f"incoming_high_water_mark is at least 1, not {count!r}")
         self._high_water_mark = count
-        while len(self._items) > count:
+        while len(self) > count:
             self._drop()
 
     @property
@@ -73,9 +73,7 @@ class Datagrams(Incoming[bytes]):
     def incoming_max_age(self, seconds: float | None) -> None:
         if seconds is not None and not seconds > 0:
             raise ValueError(f"incoming_max_age is above 0 seconds or None, not {seconds!r}")
-        self._arrivals.clear()
-        if seconds is not None:
-            self._arrivals.extend([self._loop.time()] * len(self._items))
+        self._arrivals = None if seconds is None else deque([self._loop.time()] * len(self))
         self._max_age = seconds
 
     def send(self, data: Buffer) -> bool:
@@ -129,15 +127,15 @@ class Datagrams(Incoming[bytes]):
         return await super()._get()
 
     def _take(self) -> bytes:
-        if self._max_age is not None:
+        if self._arrivals is not None:
             self._arrivals.popleft()
-        return self._items.popleft()
+        return super()._take()
 
     def _put(self, item: bytes) -> None:
         self._received += 1
-        if self._max_age is not None:
+        if self._arrivals is not None:
             self._arrivals.append(self._loop.time())
-        if len(self._items) >= self._high_water_mark:
+        if len(self) >= self._high_water_mark:
             self._drop()
         super()._put(item)
 
@@ -150,7 +148,7 @@ class Datagrams(Incoming[bytes]):
         self._dropped += 1
 
     def _drop_old(self) -> None:
-        assert self._max_age is not None
+        assert self._max_age is not None and self._arrivals is not None
         oldest = self._loop.time() - self._max_age
         while self._arrivals and self._arrivals[0] < oldest:
             self._drop()

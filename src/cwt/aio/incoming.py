@@ -16,20 +16,21 @@ T = TypeVar("T")
 class Incoming(Generic[T]):
     """What arrived and waits; ``async for`` takes item after item.
 
-    Iteration ends quietly at a clean close, and raises at any other.  Bounded by who fills it.
+    Iteration ends quietly at a clean close, and raises at any other.  Bounded by who fills it.  The deque
+    is made by the first item: a session has three of these, and most wait for nothing.
     """
 
     __slots__ = ("_clean", "_error", "_items", "_loop", "_waiters")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._items: deque[T] = deque()
-        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._items: deque[T] | None = None
+        self._waiters: list[asyncio.Future[None]] = []
         self._error: Exception | None = None
         self._clean = False
 
     def __len__(self) -> int:
-        return len(self._items)
+        return len(self._items) if self._items else 0
 
     def __aiter__(self) -> AsyncIterator[T]:
         return self
@@ -43,6 +44,8 @@ class Incoming(Generic[T]):
             raise
 
     def _put(self, item: T) -> None:
+        if self._items is None:
+            self._items = deque()
         self._items.append(item)
         if self._waiters:
             self._wake_one()
@@ -54,11 +57,13 @@ class Incoming(Generic[T]):
         self._error = error
         self._clean = clean
         if discard:
-            self._items.clear()
+            self._items = None
         while self._waiters:
             self._wake_one()
 
     def _take(self) -> T:
+        """The oldest item; there must be one."""
+        assert self._items is not None
         return self._items.popleft()
 
     async def _get(self) -> T:
@@ -80,7 +85,7 @@ class Incoming(Generic[T]):
 
     def _wake_one(self) -> None:
         while self._waiters:
-            waiter = self._waiters.popleft()
+            waiter = self._waiters.pop(0)
             if not waiter.done():
                 waiter.set_result(None)
                 return

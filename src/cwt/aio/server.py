@@ -83,6 +83,8 @@ class ServerStats(NamedTuple):
 class ServerConnection(Connection):
     """A connection whose peer asks for sessions."""
 
+    __slots__ = ("requests", "server")
+
     def __init__(
         self, endpoint: Endpoint, quic_connection: quic.Connection, config: Config, server: Server
     ) -> None:

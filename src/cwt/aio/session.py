@@ -64,11 +64,11 @@ class Session:
 
     __slots__ = (
         "__weakref__",
-        "_closed",
         "_connection",
         "_drained",
         "_error",
         "_headers",
+        "_info",
         "_openers",
         "_params",
         "_protocol",
@@ -76,6 +76,7 @@ class Session:
         "_session_id",
         "_stats",
         "_url",
+        "_waiters",
         "datagrams",
         "incoming_bi",
         "incoming_uni",
@@ -106,12 +107,12 @@ class Session:
         self._protocol = protocol
         self._params = params or {}
         self._error: Exception | None = None
-        self._closed: asyncio.Future[CloseInfo] = loop.create_future()
-        self._drained: asyncio.Future[None] = loop.create_future()
-        self._openers: dict[bool, deque[asyncio.Future[BiStream | SendStream]]] = {
-            True: deque(),
-            False: deque(),
-        }
+        self._info: CloseInfo | None = None
+        self._drained = False
+        self._waiters: list[asyncio.Future[None]] = []
+        """Of those who wait for the end, or for draining."""
+        self._openers: dict[bool, deque[asyncio.Future[BiStream | SendStream]]] = {}
+        """Of those who wait to open a bidirectional stream (True), or a unidirectional one."""
         self._stats: SessionStats | None = None
         self._send_group = SendGroup()
         self.datagrams = Datagrams(self, connection.config.datagram_recv_queue)
@@ -172,7 +173,7 @@ class Session:
     @property
     def draining(self) -> bool:
         """Whether the peer asked to bring the session to an end (WT_DRAIN_SESSION)."""
-        return self._drained.done()
+        return self._drained
 
     def stats(self) -> SessionStats:
         """Counters; after the end of the session those at its end."""
@@ -230,7 +231,7 @@ class Session:
 
     async def _open(self, bidirectional: bool, wait: bool) -> BiStream | SendStream:
         self._check()
-        queue = self._openers[bidirectional]
+        queue = self._openers.get(bidirectional)
         stream = None if queue else self._try_open(bidirectional)
         if stream is not None:
             return stream
@@ -239,6 +240,7 @@ class Session:
                 "the peer allows no more streams now; finish some, or leave out wait=False"
             )
         waiter: asyncio.Future[BiStream | SendStream] = self._connection.loop.create_future()
+        queue = self._openers.setdefault(bidirectional, deque())
         queue.append(waiter)
         self._connection.endpoint.stream_waiters.add(self._connection)
         try:
@@ -303,7 +305,9 @@ class Session:
 
     async def wait_closed(self) -> CloseInfo:
         """Wait for the end of the session, whoever ends it; says how it ended, and never raises for it."""
-        return await asyncio.shield(self._closed)
+        while self._info is None:
+            await self._changed()
+        return self._info
 
     async def drain(self) -> None:
         """Ask the peer to bring the session to an end; it stays usable (WT_DRAIN_SESSION)."""
@@ -313,7 +317,8 @@ class Session:
 
     async def wait_draining(self) -> None:
         """Wait until the peer asks to bring the session to an end, or it ends."""
-        await asyncio.shield(self._drained)
+        while not self._drained:
+            await self._changed()
 
     async def __aenter__(self) -> Self:
         return self
@@ -367,10 +372,27 @@ class Session:
                 if not waiter.done():
                     waiter.set_exception(copy.copy(error))
             queue.clear()
-        if not self._drained.done():
-            self._drained.set_result(None)
-        self._closed.set_result(info)
+        self._info = info
+        self._set_drained()
         connection.session_ended(self._session_id)
+
+    def _set_drained(self) -> None:
+        """The session ends or is to end: tell those who wait for it."""
+        self._drained = True
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)
+
+    async def _changed(self) -> None:
+        """Wait for the end of the session, or for draining."""
+        waiter = self._connection.loop.create_future()
+        self._waiters.append(waiter)
+        try:
+            await waiter
+        finally:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
 
     def _read_stats(self) -> SessionStats:
         connection, datagrams = self._connection, self.datagrams

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
@@ -86,6 +85,30 @@ class Connection:
     its stream is reset, or the QUIC connection is closed with the code that RFC 9114 names.
     """
 
+    __slots__ = (
+        "_context",
+        "_control",
+        "_critical",
+        "_decoder",
+        "_encoder",
+        "_events",
+        "_extension",
+        "_failed",
+        "_goaway_received",
+        "_goaway_sent",
+        "_is_client",
+        "_next_request_id",
+        "_outbox",
+        "_preambles",
+        "_priorities",
+        "_request_context",
+        "_requests",
+        "_started",
+        "config",
+        "peer_settings",
+        "quic",
+    )
+
     def __init__(self, quic: Quic, config: Http3Config, *, extended_connect: bool = False) -> None:
         self.quic = quic
         self.config = config
@@ -95,7 +118,7 @@ class Connection:
         self._started = False
         self._failed = False
         self._extension: Extension | None = None
-        self._events: deque[Event] = deque()
+        self._events: list[Event] = []
         self._outbox = Outbox(quic)
         self._encoder = Encoder(config.qpack_max_table_capacity)
         self._decoder = Decoder(
@@ -128,7 +151,7 @@ class Connection:
         )
         self._preambles: dict[int, VarintReader] = {}
         self._requests: dict[int, Request] = {}
-        self._priorities: OrderedDict[int, tuple[int, bool]] = OrderedDict()
+        self._priorities: dict[int, tuple[int, bool]] = {}
         self._next_request_id = 0  # server: one above the highest seen
         self._goaway_sent: int | None = None
         self._goaway_received: int | None = None
@@ -187,8 +210,7 @@ class Connection:
             self.stream_writable(stream_id)
         while (data := self.quic.dgram_recv()) is not None:
             self.datagram_received(data)
-        events = list(self._events)
-        self._events.clear()
+        events, self._events = self._events, []
         return events
 
     def begin_poll(self) -> None:
@@ -200,7 +222,7 @@ class Connection:
 
     def next_event(self) -> Event | None:
         """The oldest event, or None."""
-        return self._events.popleft() if self._events else None
+        return self._events.pop(0) if self._events else None
 
     def close(self, code: int = H3ErrorCode.NO_ERROR, reason: str = "") -> None:
         """Close the QUIC connection with an HTTP/3 error code (RFC 9114 Section 5.3)."""
@@ -529,7 +551,7 @@ class Connection:
         elif stream_id >= self._next_request_id:
             self._priorities[stream_id] = urgency, incremental
             if len(self._priorities) > _MAX_PRIORITIES:
-                self._priorities.popitem(last=False)
+                del self._priorities[next(iter(self._priorities))]
 
     def _feed_encoder(self, data: bytes) -> None:
         for stream_id in self._decoder.feed_encoder_stream(data):

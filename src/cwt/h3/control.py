@@ -79,6 +79,16 @@ def parse_priority(value: bytes) -> tuple[int, bool]:
 class ControlReader:
     """Parses the control stream and checks the order of its frames."""
 
+    __slots__ = (
+        "_frames",
+        "_goaway",
+        "_has_settings",
+        "_is_client",
+        "_max_push_id",
+        "_skipping",
+        "signals",
+    )
+
     def __init__(self, is_client: bool, signals: frozenset[int] = frozenset()) -> None:
         self.signals = signals
         """Frame types of extensions that may only start a request stream."""

@@ -24,6 +24,8 @@ class CriticalStreams:
     *handlers* take what arrives, by stream type; they may raise ConnectionFault.
     """
 
+    __slots__ = ("_fail", "_handlers", "_ours", "_outbox", "_quic", "_theirs")
+
     def __init__(
         self,
         quic: Quic,

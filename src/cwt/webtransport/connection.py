@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 
 from cwt._types import Buffer
@@ -57,6 +56,21 @@ class Connection:
     then learns of a stream that belongs to no session, and drops it.
     """
 
+    __slots__ = (
+        "_closed",
+        "_closing",
+        "_early",
+        "_events",
+        "_is_client",
+        "_sessions",
+        "_streams",
+        "_waiting",
+        "config",
+        "dialect",
+        "h3",
+        "quic",
+    )
+
     def __init__(self, h3: Http3Connection, config: Config | None = None) -> None:
         self.h3 = h3
         self.quic = h3.quic
@@ -69,8 +83,8 @@ class Connection:
         self._sessions: dict[int, Session] = {}
         self._early = EarlyArrivals(config.max_early_streams, config.max_early_datagrams)
         self._waiting: dict[int, h3_events.RequestReceived] = {}
-        self._closed: OrderedDict[int, None] = OrderedDict()
-        self._closing: set[int] = set()
+        self._closed: dict[int, None] = {}
+        self._closing: dict[int, None] = {}
         self._events: list[Event] = []
         self._streams = Streams(
             h3.quic, emit=self._emit, place=self._place_stream, done=self._stream_done
@@ -117,7 +131,7 @@ class Connection:
         Close the QUIC connection then: browsers give every session a connection of its own, and
         Chromium leaves it without closing it.
         """
-        self._closing = {i for i in self._closing if self.h3.knows(i)}
+        self._forget_closing()
         return bool(self._closed) and not self._sessions and not self._closing
 
     # -- drive --------------------------------------------------------------------------------
@@ -486,16 +500,20 @@ class Connection:
         """The session is over: reset its streams, remember its id."""
         session_id = session.session_id
         del self._sessions[session_id]
-        self._closing = {i for i in self._closing if self.h3.knows(i)}
-        self._closing.add(session_id)
+        self._forget_closing()
+        self._closing[session_id] = None
         self._closed[session_id] = None
         if len(self._closed) > _MAX_REMEMBERED:
-            self._closed.popitem(last=False)
+            del self._closed[next(iter(self._closed))]
         for stream in list(session.streams.values()):
             self._streams.refuse(stream, H3ErrorCode.WT_SESSION_GONE)
         self._early.take_datagrams(session_id)
         if event is not None:
             self._events.append(event)
+
+    def _forget_closing(self) -> None:
+        """Forget the closed sessions whose CONNECT streams are done."""
+        self._closing = {i: None for i in self._closing if self.h3.knows(i)}
 
     # -- streams ------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@ Sections 4.2, 4.3 and 4.5)."""
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Callable
 
 from cwt._core.wire import varint
@@ -63,11 +63,13 @@ class EarlyArrivals:
     Beyond the limits the oldest go, so that those of a session which never comes do not block others.
     """
 
+    __slots__ = ("_bytes", "_datagrams", "_max_datagrams", "_max_streams", "_streams")
+
     def __init__(self, max_streams: int, max_datagrams: int) -> None:
         self._max_streams = max_streams
         self._max_datagrams = max_datagrams
-        self._streams: OrderedDict[int, Stream] = OrderedDict()
-        self._datagrams: deque[tuple[int, bytes]] = deque()
+        self._streams: dict[int, Stream] = {}
+        self._datagrams: deque[tuple[int, bytes]] | None = None
         self._bytes = 0
 
     def __contains__(self, stream_id: int) -> bool:
@@ -77,11 +79,13 @@ class EarlyArrivals:
         """Hold *stream*; returns the one that has to go for it."""
         self._streams[stream.stream_id] = stream
         if len(self._streams) > self._max_streams:
-            return self._streams.popitem(last=False)[1]
+            return self._streams.pop(next(iter(self._streams)))
         return None
 
     def add_datagram(self, session_id: int, data: bytes) -> None:
         """Hold *data*, or drop it."""
+        if self._datagrams is None:
+            self._datagrams = deque()
         self._datagrams.append((session_id, data))
         self._bytes += len(data)
         while len(self._datagrams) > self._max_datagrams or self._bytes > _MAX_EARLY_BYTES:
@@ -96,8 +100,13 @@ class EarlyArrivals:
 
     def take_datagrams(self, session_id: int) -> list[bytes]:
         """The datagrams of a session, in order of arrival; they are not held any more."""
+        if self._datagrams is None:
+            return []
         taken = [data for owner, data in self._datagrams if owner == session_id]
-        if taken:
+        if len(taken) == len(self._datagrams):
+            self._datagrams = None
+            self._bytes = 0
+        elif taken:
             self._datagrams = deque(d for d in self._datagrams if d[0] != session_id)
             self._bytes -= sum(map(len, taken))
         return taken
@@ -109,6 +118,8 @@ class Streams:
     *place* decides about a stream of the peer whose session id has just been read; *done* hears of a
     stream that is over in both directions.
     """
+
+    __slots__ = ("_done", "_emit", "_opening", "_outbox", "_place", "_quic", "_streams")
 
     def __init__(
         self,
