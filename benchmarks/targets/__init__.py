@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.targets import bulk
+from benchmarks.targets import bulk, datagrams, sessions
 from benchmarks.targets.row import Effort, Result, Row
 
 __all__ = ["ROWS", "Effort", "Result", "Row"]
@@ -12,5 +12,9 @@ ROWS = {
     for row in (
         Row("bulk", "one stream, sans-IO, next to the limit pair", bulk.one_stream),
         Row("streams", "100 streams at once, sans-IO", bulk.streams),
+        Row("sessions", "one stream of a session against sans-IO", sessions.session_bulk),
+        Row("datagrams", "datagrams one way", datagrams.datagrams),
+        Row("requests", "small requests on streams of their own", sessions.requests),
+        Row("handshakes", "full handshakes with a session", sessions.handshakes),
     )
 }

@@ -1,0 +1,158 @@
+"""What users of sessions see: bulk data, small requests, handshakes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import cwt
+from benchmarks import sessions
+from benchmarks.drive import Load, bulk, contexts
+from benchmarks.processes import Figures
+from benchmarks.sessions import Client
+from benchmarks.targets.bulk import MEGABYTES, alternate, cpu, sides
+from benchmarks.targets.row import Effort, Result, spread
+
+__all__ = ["handshakes", "requests", "session_bulk"]
+
+AT_ONCE = 100
+HANDSHAKES_AT_ONCE = 8
+
+
+async def _transfer(direction: str, total: int, client: Client) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    async with client.connect() as session, client.measured(found):
+        await getattr(client, direction)(session, total)
+    return found
+
+
+def transfer(direction: str, total: int) -> tuple[Figures, Figures]:
+    """Move *total* bytes over one stream of a session; the figures of the sender and of the receiver."""
+    found = sessions.run(partial(_transfer, direction, total))
+    ours = Figures(found["client_cpu"], found["seconds"], total, 1)
+    theirs = Figures(found["server_cpu"], found["seconds"], total, 1)
+    return (ours, theirs) if direction == "upload" else (theirs, ours)
+
+
+def session_bulk(effort: Effort) -> Iterator[Result]:
+    """Sessions with writes of 64 KiB against sans-IO endpoints."""
+    total, tls = effort.amount(MEGABYTES * 1_000_000), contexts()
+    for direction in ("upload", "download"):
+        load = Load(total=total, download=direction == "download")
+        found = alternate(
+            {"sans-IO": partial(bulk, load, tls), "session": partial(transfer, direction, total)},
+            effort.rounds,
+        )
+        below, above = cpu(found["sans-IO"]), cpu(found["session"])
+        ratio = {kind: above["both"][kind] / below["both"][kind] for kind in ("min", "median")}
+        yield Result(
+            name=f"session, {direction}",
+            target="within 15 % of sans-IO",
+            measured=(
+                f"{ratio['min']:.2f} ({ratio['median']:.2f} by medians) of sans-IO's CPU; "
+                + sides(above, found["session"])
+            ),
+            ok=ratio["min"] <= 1.15,
+            figures={"ratio": ratio, "cpu_per_gb": above, "sans_io_cpu_per_gb": below},
+        )
+
+
+async def _requests(count: int, at_once: int, client: Client) -> dict[str, Any]:
+    data = sessions.REQUEST + bytes(100 - len(sessions.REQUEST))
+    found: dict[str, Any] = {}
+    left = count
+    latencies: list[float] = []
+
+    async def worker(session: cwt.Session) -> None:
+        nonlocal left
+        while left > 0:
+            left -= 1
+            began = time.perf_counter()
+            await client.request(session, data)
+            latencies.append(time.perf_counter() - began)
+
+    async with client.connect() as session:
+        await client.request(session, data)
+        async with client.measured(found), asyncio.TaskGroup() as tasks:
+            for _ in range(at_once):
+                tasks.create_task(worker(session))
+    latencies.sort()
+    found["p50"] = latencies[len(latencies) // 2]
+    found["p99"] = latencies[len(latencies) * 99 // 100]
+    found["rate"] = len(latencies) / found["seconds"]
+    found["rate_by_cpu"] = len(latencies) / max(found["client_cpu"], found["server_cpu"])
+    return found
+
+
+def requests(effort: Effort) -> Iterator[Result]:
+    """100 bytes there and 100 back, each on a new bidirectional stream."""
+    many = [
+        sessions.run(partial(_requests, effort.amount(20_000), AT_ONCE))
+        for _ in range(effort.rounds)
+    ]
+    best = max(many, key=lambda found: found["rate"])
+    rates = spread(found["rate"] for found in many)
+    yield Result(
+        name=f"requests, {AT_ONCE} in flight",
+        target="40,000 a second",
+        measured=(
+            f"{best['rate']:,.0f} a second (median {rates['median']:,.0f}), "
+            f"{max(found['rate_by_cpu'] for found in many):,.0f} by the CPU of the busier side"
+        ),
+        ok=best["rate"] >= 40_000,
+        figures={"rounds": many},
+    )
+    single = [
+        sessions.run(partial(_requests, effort.amount(3000), 1)) for _ in range(effort.rounds)
+    ]
+    p50, p99 = spread(found["p50"] for found in single), spread(found["p99"] for found in single)
+    yield Result(
+        name="requests, one by one",
+        target="p50 under 150 µs",
+        measured=(
+            f"p50 {p50['min'] * 1e6:.0f} µs (median {p50['median'] * 1e6:.0f}), "
+            f"p99 {p99['min'] * 1e6:.0f} µs (median {p99['median'] * 1e6:.0f})"
+        ),
+        ok=p50["min"] < 150e-6,
+        figures={"rounds": single},
+    )
+
+
+async def _handshakes(count: int, client: Client) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    left = count
+
+    async def worker() -> None:
+        nonlocal left
+        while left > 0:
+            left -= 1
+            session = await client.connect("/idle")
+            await session.close()
+
+    async with client.connect("/idle"), client.measured(found), asyncio.TaskGroup() as tasks:
+        for _ in range(HANDSHAKES_AT_ONCE):
+            tasks.create_task(worker())
+    found["count"] = count
+    return found
+
+
+def handshakes(effort: Effort) -> Iterator[Result]:
+    """Connection, session and its end, by the CPU time of the server's process."""
+    rounds = [
+        sessions.run(partial(_handshakes, effort.amount(500, 10))) for _ in range(effort.rounds)
+    ]
+    server = spread(found["server_cpu"] / found["count"] for found in rounds)
+    ours = spread(found["client_cpu"] / found["count"] for found in rounds)
+    yield Result(
+        name="full handshakes with a session",
+        target="1,500 a second a server core",
+        measured=(
+            f"{1 / server['min']:,.0f} a second (median {1 / server['median']:,.0f}); "
+            f"{server['min'] * 1e6:.0f} µs of the server's CPU, {ours['min'] * 1e6:.0f} of the client's"
+        ),
+        ok=1 / server["min"] >= 1500,
+        figures={"rounds": rounds},
+    )
