@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["Channel", "EndFailed", "Figures", "cpu_seconds", "run_pair"]
+__all__ = ["TIME_LIMIT", "Channel", "EndFailed", "Figures", "cpu_seconds", "run_pair"]
 
 TIME_LIMIT = 55.0
 """Seconds that two ends may take before they count as hung."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -11,7 +12,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import cwt
-from benchmarks.processes import Channel, Figures, cpu_seconds, run_pair
+from benchmarks.memory import resident
+from benchmarks.processes import TIME_LIMIT, Channel, Figures, cpu_seconds, run_pair
 from cwt.tls.development import development_certificate
 
 __all__ = ["CHUNK", "Client", "run"]
@@ -30,6 +32,8 @@ _ENDED = (cwt.StreamReset, cwt.StreamStopped, cwt.SessionClosed, cwt.ConnectionC
 
 class _Server:
     """Answers streams, counts datagrams, and tells the client over the channel how it fares."""
+
+    running: cwt.Server
 
     def __init__(self, channel: Channel) -> None:
         self.channel = channel
@@ -65,9 +69,13 @@ class _Server:
             pass
 
     def on_message(self) -> None:
-        if self.channel.receive() == "stop":
+        message = self.channel.receive()
+        if message == "stop":
             asyncio.get_running_loop().remove_reader(self.channel)
             self.stopped.set_result(None)
+        elif message == "memory":
+            gc.collect()
+            self.channel.send({"resident": resident(), "sessions": len(self.running.sessions)})
         else:
             self.channel.send({"cpu": cpu_seconds(), "datagrams": self.datagrams})
 
@@ -109,6 +117,11 @@ class Client:
         """The server's CPU seconds, and the datagrams it has counted."""
         answer: dict[str, Any] = self.channel.ask("report")
         return answer
+
+    def memory(self) -> tuple[int, int]:
+        """The server's resident bytes, and how many sessions it has."""
+        answer = self.channel.ask("memory")
+        return answer["resident"], answer["sessions"]
 
     @asynccontextmanager
     async def measured(self, found: dict[str, Any]) -> AsyncIterator[None]:
@@ -162,6 +175,7 @@ def _serve(certfile: str, keyfile: str, channel: Channel) -> Figures:
             config=CONFIG,
             limits=LIMITS,
         ) as running:
+            server.running = running
             channel.send(running.port)
             asyncio.get_running_loop().add_reader(channel, server.on_message)
             await server.stopped
@@ -181,7 +195,7 @@ def _connect(work: Work, certificate: bytes, channel: Channel) -> Figures:
     return Figures(cpu_seconds(), 0.0, 0, details=found)
 
 
-def run(work: Work) -> dict[str, Any]:
+def run(work: Work, time_limit: float = TIME_LIMIT) -> dict[str, Any]:
     """Run *work* in a client's process, with a server in another; what it returned."""
     certificate = development_certificate()
     with TemporaryDirectory() as directory:
@@ -189,5 +203,6 @@ def run(work: Work) -> dict[str, Any]:
         _, client = run_pair(
             partial(_serve, str(certfile), str(keyfile)),
             partial(_connect, work, certificate.sha256),
+            time_limit,
         )
     return client.details

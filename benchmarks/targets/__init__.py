@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.targets import bulk, datagrams, sessions
+from benchmarks.targets import bulk, datagrams, footprint, sessions
 from benchmarks.targets.row import Effort, Result, Row
 
 __all__ = ["ROWS", "Effort", "Result", "Row"]
@@ -16,5 +16,7 @@ ROWS = {
         Row("datagrams", "datagrams one way", datagrams.datagrams),
         Row("requests", "small requests on streams of their own", sessions.requests),
         Row("handshakes", "full handshakes with a session", sessions.handshakes),
+        Row("memory", "idle sessions on a server", footprint.memory),
+        Row("imports", "importing, in a fresh interpreter", footprint.imports),
     )
 }
