@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 
 import pytest
 
@@ -85,6 +86,37 @@ def test_writes_of_any_size_keep_their_order() -> None:
         client.send(ONE_RTT, ack(client.largest[ONE_RTT], min(client.largest[ONE_RTT], 300)))
     assert server.termination is None
     assert data_of(client, stream_id)[0] == expected
+
+
+@pytest.mark.parametrize("kind", [bytes, memoryview])
+def test_large_writes_are_held_until_they_are_acknowledged(kind: type) -> None:
+    client, server, stream_id = opened()
+    data = bytes(random.Random(1).randbytes(8000))
+    free = sys.getrefcount(data)
+    # Also what of it fits.
+    assert server.stream_send(stream_id, kind(data)) == 4096
+    assert sys.getrefcount(data) == free + 1
+    client.collect()
+    client.send(ONE_RTT, ack(client.largest[ONE_RTT], client.largest[ONE_RTT]))
+    assert data_of(client, stream_id)[0] == data[:4096]
+    assert sys.getrefcount(data) == free
+
+
+def test_a_small_part_of_a_large_object_is_copied() -> None:
+    _, server, stream_id = opened()
+    data = bytes(100_000)
+    free = sys.getrefcount(data)
+    assert server.stream_send(stream_id, memoryview(data)[:1000]) == 1000
+    assert sys.getrefcount(data) == free
+
+
+def test_what_can_change_is_copied() -> None:
+    client, server, stream_id = opened()
+    data = bytearray(b"a" * 2000)
+    server.stream_send(stream_id, memoryview(data))
+    data[:] = b"b" * 2000
+    client.collect()
+    assert data_of(client, stream_id) == (b"a" * 2000, False)
 
 
 def test_writes_are_short_when_the_buffer_is_full() -> None:

@@ -3,6 +3,7 @@
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.memoryview cimport PyMemoryView_Check
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.stdint cimport uint8_t, uint64_t
@@ -15,10 +16,32 @@ from cwt._core.wire.frame cimport (
 )
 from cwt._core.wire.ranges cimport RangeSet
 
+cdef extern from "Python.h":
+    PyObject* PyMemoryView_GET_BASE(object view)      # borrowed; Cython declares another type
+
 cdef enum:
     FIRST_CHUNKS = 4
     SMALL = 512              # writes below it are gathered
     TAIL = 4096              # in chunks of this size
+    LARGE = 16384            # writes from here on are held by reference whatever they are part of
+    MAX_WASTE = 4            # times a smaller write that its object may take
+
+
+cdef object owner_of(object data, size_t length):
+    """The bytes object to hold so that the first *length* bytes of *data* stay; None: copy them.
+
+    A write that is a small part of a large object is copied, so that it does not keep all of that.
+    """
+    cdef object owner = data
+    cdef PyObject* base
+    if length < SMALL:
+        return None
+    if PyMemoryView_Check(data):
+        base = PyMemoryView_GET_BASE(data)
+        owner = <object>base if base != NULL else None
+    if type(owner) is bytes and (length >= LARGE or <size_t>len(<bytes>owner) <= MAX_WASTE * length):
+        return owner
+    return None
 
 
 @cython.final
@@ -33,15 +56,17 @@ cdef class SendBuffer:
         PyMem_Free(self.chunks)
 
     cdef int append(self, object data, const uint8_t* source, size_t length) except -1:
-        # *data* is the bytes object that owns *source*, or None when the bytes must be copied.
+        # The first *length* bytes of *data*, which lie at *source*.
         cdef Chunk* tail
         cdef size_t part
         cdef bytes own
+        cdef object owner
         if length == 0:
             return 0
-        if data is not None and length >= SMALL:
+        owner = owner_of(data, length)
+        if owner is not None:
             self.tail_room = 0
-            return self._push(data, source, length)
+            return self._push(owner, source, length)
         if self.tail_room and self.chunk_count:
             tail = &self.chunks[(self.chunk_head + self.chunk_count - 1) & self.chunk_mask]
             part = min(length, self.tail_room)

@@ -586,10 +586,7 @@ cdef class Streams:
                     raise ValueError(f"stream {stream_id} was finished")
                 return 0
             length = min(<uint64_t>view.len, self.capacity(stream_id))
-            send.buffer.append(
-                data if type(data) is bytes and length == <size_t>view.len else None,
-                <const uint8_t*>view.buf, length,
-            )
+            send.buffer.append(data, <const uint8_t*>view.buf, length)
             if length < <size_t>view.len:
                 send.short_write = True
             elif fin:
