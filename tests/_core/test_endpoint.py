@@ -260,3 +260,25 @@ def test_everything_closes() -> None:
     while endpoint.send(20.0):
         pass
     assert endpoint.connections == 0
+
+
+def test_output_is_announced_once() -> None:
+    endpoint = server_endpoint()
+    calls: list[int] = []
+    endpoint.on_output = lambda: calls.append(1)
+    client = RawClient(endpoint)
+    client.connect()
+    assert client.connection is not None
+    while endpoint.send(1.0):
+        pass
+    calls.clear()
+    stream_id = client.connection.open_stream(False)
+    assert stream_id is not None
+    assert calls == []
+    client.connection.stream_send(stream_id, b"one")
+    client.connection.stream_send(stream_id, b"two")
+    assert calls == [1]
+    while endpoint.send(1.0):
+        pass
+    client.connection.stream_send(stream_id, b"three")
+    assert calls == [1, 1]

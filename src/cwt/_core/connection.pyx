@@ -564,6 +564,13 @@ cdef class Connection(Router):
         self._wake_for_credit()
         return count, bool(fin)
 
+    def stream_peek(self, uint64_t stream_id, size_t max_length):
+        """At most *max_length* bytes of what ``stream_recv`` would give next, which still will.
+
+        Empty when there is nothing, only the end or a reset.
+        """
+        return self.streams.peek(stream_id, max_length)
+
     cdef int _wake_for_credit(self) except -1:
         if self.streams.max_data_pending or self.streams.control or (
             self.streams.limit_pending[0] or self.streams.limit_pending[1]

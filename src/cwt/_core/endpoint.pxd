@@ -26,6 +26,7 @@ cdef class Endpoint(Host):
     cdef int64_t reset_second
     cdef int resets
     cdef public bint accepting
+    cdef public object on_output             # called when `sending` gets its first connection; or None
 
     cdef int receive(
         self, uint8_t* data, size_t length, size_t segment_size, object remote, object local,

@@ -32,6 +32,9 @@ cdef class Endpoint(Host):
     many random bytes.  *reset_key* makes stateless reset tokens (RFC 9000 Section 10.3), and must be kept
     to be useful after a restart.  *max_connections*, and *max_handshakes* of clients whose handshake is
     not complete, bound the memory of a flood: beyond them new clients are not answered.
+
+    ``on_output``, when set, is called when there may be something to send where there was nothing before:
+    whatever the cause, it is time to ``send``.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ cdef class Endpoint(Host):
         self.stateless = []
         self.timers = TimerHeap()
         self.accepting = True
+        self.on_output = None
 
     @property
     def connections(self):
@@ -63,6 +67,8 @@ cdef class Endpoint(Host):
 
     cdef int wants_to_send(self, Connection connection) except -1:
         connection.send_listed = True
+        if not self.sending and self.on_output is not None:
+            self.on_output()
         self.sending.append(connection)
         return 0
 

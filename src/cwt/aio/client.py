@@ -122,7 +122,6 @@ class ClientConnection(Connection):
         self.wt.connect(
             url.authority, url.path, origin=origin, protocols=protocols, headers=headers
         )
-        self.endpoint.wake()
         return await self._answer
 
     def _on_socket_error(self, code: int) -> None:
@@ -401,7 +400,6 @@ class connect:
                 endpoint, quic_connection, self._config, self._close_timeout
             )
             quic_connection.user_data = connection
-            endpoint.wake()
             await connection.ready
             endpoint.on_socket_error = None
             _report_unreachable(sock, False)

@@ -145,7 +145,6 @@ class Connection:
         if not self.is_lost:
             self.quic.close(code, reason, True)
             self.lost(self.quic.termination or ConnectionAbortedError("the connection was closed"))
-            self.endpoint.wake()
 
     def _check_ending(self) -> None:
         for session_id, waiter in list(self._ending.items()):

@@ -88,7 +88,6 @@ class Datagrams(Incoming[bytes]):
         connection = session._connection
         self._sent += 1
         accepted = connection.wt.send_datagram(session._session_id, data)
-        connection.endpoint.wake()
         return accepted
 
     def send_many(self, datagrams: Iterable[Buffer]) -> int:
@@ -104,7 +103,6 @@ class Datagrams(Incoming[bytes]):
                 count += 1
         finally:
             self._sent += count
-            connection.endpoint.wake()
         return accepted
 
     async def receive(self) -> bytes:

@@ -72,6 +72,7 @@ class Endpoint:
         self.on_socket_error: Callable[[int], None] | None = None
         """Called with the errno when the socket has failed to send or receive, after every try."""
         self._pump = quic.Pump(endpoint, sock, self.now)
+        endpoint.on_output = self.wake
         self._on_connection = on_connection
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
@@ -96,7 +97,10 @@ class Endpoint:
         return self.sock.local_address
 
     def wake(self) -> None:
-        """A connection has something to send: do so once the tasks that are ready now have run."""
+        """A connection has something to send: do so once the tasks that are ready now have run.
+
+        The layers below call it; nobody else has to.
+        """
         if not (self._transmit_soon or self._blocked or self.is_closed):
             self._transmit_soon = True
             self.loop.call_soon(self._transmit)
@@ -110,6 +114,7 @@ class Endpoint:
         if self.is_closed:
             return
         self.is_closed = True
+        self.quic.on_output = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -149,6 +154,13 @@ class Endpoint:
             self._receive()
 
     def _receive(self) -> None:
+        waking = self._hold_transmit()
+        try:
+            self._take_in()
+        finally:
+            self._transmit_behind(waking)
+
+    def _take_in(self) -> None:
         try:
             more = self._pump.receive(self.now())
         except OSError as error:
@@ -164,10 +176,19 @@ class Endpoint:
             for handler in list(self.stream_waiters):
                 handler.retry_streams()
 
+    def _hold_transmit(self) -> bool:
+        """Let :meth:`wake` do nothing; returns what :meth:`_transmit_behind` takes."""
+        waking, self._transmit_soon = self._transmit_soon, True
+        return waking
+
+    def _transmit_behind(self, waking: bool) -> None:
+        """Transmit after the tasks that were woken since :meth:`_hold_transmit`."""
+        self._transmit_soon = waking
+        self.wake()
+
     def _dispatch(self) -> None:
         for connection in self.quic.ready():
             self._process(connection, connection.user_data)
-        self.wake()
 
     def _process(self, connection: quic.Connection, handler: Any) -> None:
         try:
@@ -261,5 +282,9 @@ class Endpoint:
         if delay > 0:
             self._arm()
             return
-        self.quic.on_timeout(now)
-        self._dispatch()
+        waking = self._hold_transmit()
+        try:
+            self.quic.on_timeout(now)
+            self._dispatch()
+        finally:
+            self._transmit_behind(waking)

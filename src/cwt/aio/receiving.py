@@ -54,7 +54,6 @@ class RecvState:
         if item is None:
             return None
         data, fin = item
-        connection.endpoint.wake()
         if fin:
             self.eof = True
             self.forget()
@@ -75,7 +74,6 @@ class RecvState:
         if item is None:
             return None
         count, fin = item
-        connection.endpoint.wake()
         if fin:
             self.eof = True
             self.forget()
@@ -100,7 +98,6 @@ class RecvState:
         if not self.is_done:
             connection = self.session._connection
             connection.wt.stop_stream(self.stream_id, code)
-            connection.endpoint.wake()
             self.eof = True
             self.forget()
             self.wake()

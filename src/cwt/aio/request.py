@@ -129,7 +129,6 @@ class SessionRequest:
         self._answer = "accepted"
         connection = self._connection
         connection.wt.accept(self._session_id, protocol, fields)
-        connection.endpoint.wake()
         connection.endpoint.process_soon(connection)  # what came early is handed out now
         self.session = Session(
             connection,
@@ -149,7 +148,6 @@ class SessionRequest:
         self._answer = f"rejected with {status}"
         connection = self._connection
         connection.wt.reject(self._session_id, status, header_list(headers))
-        connection.endpoint.wake()
         connection.answered(self._session_id)
         connection.server._rejected += 1
 

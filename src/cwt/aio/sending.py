@@ -112,7 +112,6 @@ class SendState:
         except StreamStopped as error:
             self.fail(error)
             raise
-        connection.endpoint.wake()
         if taken == len(data):
             return True
         self.writes += 1
@@ -139,7 +138,6 @@ class SendState:
             self.fail(error)
             raise
         self.fin_sent = True
-        connection.endpoint.wake()
 
     def on_writable(self) -> None:
         """QUIC takes data again, or has everything acknowledged, or the peer stopped the stream."""
@@ -150,7 +148,6 @@ class SendState:
             if self.rest is not None:
                 taken = connection.wt.stream_send(self.stream_id, self.rest)
                 self.rest = self.rest[taken:] if taken < len(self.rest) else None
-                connection.endpoint.wake()
                 if self.rest is None and not self.is_open:
                     self._send_fin()
             elif self.fin_sent:
@@ -190,7 +187,6 @@ class SendState:
             self.is_open = False
             self.rest = None
             connection.wt.reset_stream(self.stream_id, code)
-            connection.endpoint.wake()
             self._forget()
             self._wake()
 

@@ -125,7 +125,6 @@ class ServerConnection(Connection):
         status = "501" if method == b"CONNECT" else "404"
         self.wt.h3.send_headers(event.stream_id, [(":status", status)], fin=True)
         self.wt.h3.discard(event.stream_id)
-        self.endpoint.wake()
 
     def _on_session_closed(self, event: webtransport.SessionClosed) -> None:
         request = self.requests.get(event.session_id)

@@ -257,7 +257,6 @@ class Session:
         stream_id = connection.wt.open_stream(self._session_id, bidirectional)
         if stream_id is None:
             return None
-        connection.endpoint.wake()
         tx = connection.senders[stream_id] = SendState(self, stream_id)
         if not bidirectional:
             return SendStream(tx)
@@ -313,7 +312,6 @@ class Session:
         """Ask the peer to bring the session to an end; it stays usable (WT_DRAIN_SESSION)."""
         self._check()
         self._connection.wt.drain(self._session_id)
-        self._connection.endpoint.wake()
 
     async def wait_draining(self) -> None:
         """Wait until the peer asks to bring the session to an end, or it ends."""
@@ -335,7 +333,6 @@ class Session:
     def _close_now(self, code: int, reason: str) -> None:
         if self._error is None:
             self._connection.wt.close(self._session_id, code, reason)
-            self._connection.endpoint.wake()
             self._end(CloseInfo(code, reason, False), SessionClosed(code, reason, False))
 
     async def _flush_finished(self) -> None:

@@ -74,6 +74,31 @@ def test_into_a_buffer() -> None:
         server.stream_recv_into(0, b"read-only")  # type: ignore[arg-type]
 
 
+def test_looking_takes_nothing() -> None:
+    client, server = connected(CONFIG)
+    client.send(ONE_RTT, stream(0, b"lo", 3))
+    assert server.stream_peek(0, 10) == b""
+    client.send(ONE_RTT, stream(0, b"hel"))
+    assert server.stream_peek(0, 4) == b"hell"
+    assert server.stream_peek(0, 10) == b"hello"
+    assert server.stream_recv(0) == (b"hello", False)
+    client.send(ONE_RTT, stream(0, b"", 5, fin=True))
+    assert server.stream_peek(0, 10) == b""
+    assert server.stream_recv(0) == (b"", True)
+    with pytest.raises(ValueError):
+        server.stream_peek(4, 10)
+
+
+def test_looking_at_more_than_a_block() -> None:
+    client, server = connected(TransportConfig(grease=False, pacing=False))
+    data = bytes(range(256)) * 20
+    for start in range(0, len(data), 1000):
+        client.send(ONE_RTT, stream(0, data[start : start + 1000], start))
+    assert server.stream_recv(0, 100) == (data[:100], False)
+    assert server.stream_peek(0, 10_000) == data[100:]
+    assert server.stream_recv(0, 10_000) == (data[100:], False)
+
+
 def test_a_reset_takes_the_place_of_data() -> None:
     client, server = connected(CONFIG)
     client.send(ONE_RTT, stream(0, b"unread"))

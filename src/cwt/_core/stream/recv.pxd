@@ -22,6 +22,7 @@ cdef class ReassemblyBuffer:
     cdef int _store(self, uint64_t offset, const uint8_t* data, size_t length) except -1
     cdef int _reserve(self, size_t blocks) except -1
     cdef size_t available(self) noexcept
+    cdef size_t peek(self, uint8_t* out, size_t length) noexcept
     cdef size_t take(self, uint8_t* out, size_t length) noexcept
     cdef void _drop_read_blocks(self) noexcept
     cdef void discard(self) noexcept

@@ -123,18 +123,25 @@ cdef class ReassemblyBuffer:
     cdef size_t available(self) noexcept:
         return <size_t>(self.contiguous - self.offset)
 
-    cdef size_t take(self, uint8_t* out, size_t length) noexcept:
-        # Copy out at most *length* bytes and forget them.
+    cdef size_t peek(self, uint8_t* out, size_t length) noexcept:
+        # Copy out at most *length* bytes.
+        cdef uint64_t offset = self.offset
         cdef size_t left, within, part
         length = min(length, self.available())
         left = length
         while left:
-            within = <size_t>(self.offset % BLOCK)
+            within = <size_t>(offset % BLOCK)
             part = min(left, BLOCK - within)
-            memmove(out, self.blocks[<size_t>(self.offset // BLOCK - self.first_block)] + within, part)
+            memmove(out, self.blocks[<size_t>(offset // BLOCK - self.first_block)] + within, part)
             out += part
             left -= part
-            self.offset += part
+            offset += part
+        return length
+
+    cdef size_t take(self, uint8_t* out, size_t length) noexcept:
+        # Copy out at most *length* bytes and forget them.
+        length = self.peek(out, length)
+        self.offset += length
         self._drop_read_blocks()
         return length
 

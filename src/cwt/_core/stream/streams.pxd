@@ -100,6 +100,7 @@ cdef class Streams:
     cdef uint64_t available(self, bint bidirectional) noexcept
     cdef Py_ssize_t write(self, uint64_t stream_id, object data, bint fin) except -1
     cdef object read(self, uint64_t stream_id, size_t length)
+    cdef bytes peek(self, uint64_t stream_id, size_t length)
     cdef Py_ssize_t read_into(self, uint64_t stream_id, uint8_t* out, size_t length, bint* fin) except -2
     cdef Stream _readable_stream(self, uint64_t stream_id)
     cdef bint _after_read(self, Stream stream, size_t length) except -1

@@ -627,6 +627,16 @@ cdef class Streams:
         stream.recv.buffer.take(<uint8_t*>PyBytes_AS_STRING(out), length)
         return out, bool(self._after_read(stream, length))
 
+    cdef bytes peek(self, uint64_t stream_id, size_t length):
+        cdef Stream stream = self._known(stream_id)
+        cdef bytes out
+        if stream is None or stream.recv is None or stream.recv.was_reset:
+            return b""
+        length = min(length, stream.recv.buffer.available())
+        out = PyBytes_FromStringAndSize(NULL, length)
+        stream.recv.buffer.peek(<uint8_t*>PyBytes_AS_STRING(out), length)
+        return out
+
     cdef Py_ssize_t read_into(
         self, uint64_t stream_id, uint8_t* out, size_t length, bint* fin
     ) except -2:
