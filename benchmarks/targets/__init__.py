@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.targets import bulk, datagrams, footprint, sessions
+from benchmarks.targets import bulk, datagrams, footprint, scaling, sessions
 from benchmarks.targets.row import Effort, Result, Row
 
 __all__ = ["ROWS", "Effort", "Result", "Row"]
@@ -18,5 +18,8 @@ ROWS = {
         Row("handshakes", "full handshakes with a session", sessions.handshakes),
         Row("memory", "idle sessions on a server", footprint.memory),
         Row("imports", "importing, in a fresh interpreter", footprint.imports),
+        Row("connections", "cost of a byte from 1 to 10,000 connections", scaling.connections),
+        Row("many", "cost of a byte from 1 to 10,000 streams of a connection", scaling.streams),
+        Row("losses", "cost of a packet under loss and reordering", scaling.losses),
     )
 }
