@@ -11,6 +11,8 @@ send and the time of its next timeout.  :class:`Endpoint` does so for all connec
     while (out := client.send(now)) is not None:
         data, info = out
         sock.sendto(data, info.to)
+
+TLS, with ``cryptography`` below it, is imported with the first ``Config`` that is used.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from collections.abc import Callable, Sequence
 from enum import IntEnum
 from functools import partial
 from os import PathLike
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from cwt._core.connection import Connection, Host
 from cwt._core.crypto.keys import retry_integrity_tag
@@ -33,7 +35,9 @@ from cwt._core.wire.packet import PacketType
 from cwt._types import Address, Buffer, RecvInfo, SendInfo, Stats
 from cwt.config import TransportConfig
 from cwt.errors import ConfigError
-from cwt.tls import ClientContext, ServerContext
+
+if TYPE_CHECKING:
+    from cwt.tls import ClientContext, ServerContext
 
 __all__ = [
     "MAX_CONN_ID_LEN",
@@ -119,6 +123,8 @@ class Config:
     def client_context(self) -> ClientContext:
         """The TLS settings of clients."""
         if self._client is None:
+            from cwt.tls import ClientContext
+
             certfile, keyfile = self._certificate
             self._client = ClientContext(
                 alpn=self.alpn,
@@ -133,6 +139,8 @@ class Config:
     def server_context(self) -> ServerContext:
         """The TLS settings of servers; ConfigError without ``load_cert_chain``."""
         if self._server is None:
+            from cwt.tls import ServerContext
+
             certfile, keyfile = self._certificate
             if certfile is None:
                 raise ConfigError("a server needs a certificate: call load_cert_chain first")
