@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 from enum import IntEnum
 
-from cwt.hkdf import expand_label, extract
+from cwt.hkdf import expand_label, extract, hmac_digest
 from cwt.tls.messages import HandshakeType, pack
 
 __all__ = ["CipherSuite", "KeySchedule"]
@@ -63,7 +62,7 @@ class KeySchedule:
     def verify_data(self, traffic_secret: bytes) -> bytes:
         """The content of a side's Finished (RFC 8446 Section 4.4.4)."""
         key = self._expand(traffic_secret, b"finished", b"")
-        return hmac.digest(key, self.transcript_hash(), self.hash_name)
+        return hmac_digest(self.hash_name, key, self.transcript_hash())
 
     def export(self, exporter_secret: bytes, label: bytes, context: bytes, length: int) -> bytes:
         """TLS-Exporter (RFC 8446 Section 7.5)."""

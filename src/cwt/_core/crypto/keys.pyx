@@ -8,10 +8,9 @@ from cwt._core.crypto.aead cimport (
     HeaderProtection, Packet, make_aead, make_header_protection,
 )
 from cwt._core.crypto.protection cimport key_length
+from cwt.hkdf cimport expand_label, extract
 
 from typing import NamedTuple
-
-from cwt.hkdf import expand_label, extract
 
 
 class _Version(NamedTuple):
