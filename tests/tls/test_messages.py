@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cwt.tls import Alert, AlertDescription
+from cwt.tls.codec import vector
 from cwt.tls.messages import (
     Certificate,
     CertificateRequest,
@@ -17,9 +18,11 @@ from cwt.tls.messages import (
     HelloRetryRequest,
     NewSessionTicket,
     ServerHello,
-    vector,
 )
 from tests.tls.support import HELLOS, TRACES
+
+PSKS = vector(2, vector(2, b"ticket") + bytes(4)) + vector(2, vector(1, bytes(32)))
+"""The value of pre_shared_key with one identity and its binder."""
 
 HELLO = ClientHello(
     random=bytes(range(32)),
@@ -33,11 +36,15 @@ HELLO = ClientHello(
     transport_parameters=b"\x01\x02\x03\x04",
     cookie=b"cookie",
     key_shares=((0x001D, bytes(32)),),
+    psk_modes=b"\1",
+    psks=(((b"ticket", 0x01020304), (b"t", 0)), (bytes(32), bytes(48))),
     other=((0x0A0A, b""), (21, b"\0\0")),
 )
 MESSAGES: list[Any] = [
     HELLO,
-    ServerHello(random=bytes(32), cipher_suite=0x1302, key_share=(0x001D, bytes(32))),
+    ServerHello(
+        random=bytes(32), cipher_suite=0x1302, key_share=(0x001D, bytes(32)), selected_psk=1
+    ),
     HelloRetryRequest(cipher_suite=0x1301, selected_group=0x0017, cookie=b"c"),
     EncryptedExtensions(server_name_used=True, alpn=(b"h3",), transport_parameters=b""),
     CertificateRequest(signature_algorithms=(0x0403,), certificate_authorities=(b"0\0",)),
@@ -173,7 +180,7 @@ def test_bad_extension(extension_type: int, data: str, expected: int) -> None:
 
 def test_nothing_may_follow_pre_shared_key() -> None:
     head = b"\x03\x03" + bytes(32) + b"\0" + b"\0\x02\x13\x01" + b"\x01\0"
-    body = head + vector(2, b"\0\x29\0\0" + b"\x0a\x0a\0\0")
+    body = head + vector(2, b"\0\x29" + vector(2, PSKS) + b"\x0a\x0a\0\0")
     assert description(ClientHello.parse, body) == AlertDescription.ILLEGAL_PARAMETER
 
 

@@ -57,10 +57,10 @@ def test_pkcs1_is_offered_for_certificates_and_refused_in_certificate_verify() -
 
 
 def test_choose() -> None:
-    assert choose(KEYS["rsa"], (0x0806, 0x0804)) == SignatureScheme.RSA_PSS_RSAE_SHA256
-    assert choose(KEYS["p256"], OFFERED) == SignatureScheme.ECDSA_SECP256R1_SHA256
+    assert choose(schemes_for(KEYS["rsa"]), (0x0806, 0x0804)) == SignatureScheme.RSA_PSS_RSAE_SHA256
+    assert choose(schemes_for(KEYS["p256"]), OFFERED) == SignatureScheme.ECDSA_SECP256R1_SHA256
     with pytest.raises(Alert) as info:
-        choose(KEYS["p384"], (0x0403, 0x0804))
+        choose(schemes_for(KEYS["p384"]), (0x0403, 0x0804))
     assert info.value.description == AlertDescription.HANDSHAKE_FAILURE
     assert "P-256" in info.value.reason
 

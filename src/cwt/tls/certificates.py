@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import serialization
 
 from cwt.errors import ConfigError
 from cwt.tls.alerts import Alert, AlertDescription
+from cwt.tls.messages import Certificate
 from cwt.tls.signatures import PrivateKey, schemes_for
 
 if TYPE_CHECKING:
@@ -37,10 +38,13 @@ MAX_CHAIN_LENGTH = 60000
 
 
 class Identity(NamedTuple):
-    """A certificate chain in DER, leaf first, and the leaf's private key."""
+    """A certificate chain with the leaf's private key, in the form that handshakes need."""
 
-    chain: tuple[bytes, ...]
     key: PrivateKey
+    schemes: tuple[int, ...]
+    """What the key can sign with, best first."""
+    message: bytes
+    """The whole Certificate message (RFC 8446 Section 4.4.2), without a request context."""
 
 
 def read_pem(source: PemSource, setting: str) -> bytes:
@@ -101,7 +105,8 @@ def make_identity(chain: Sequence[bytes], key: object) -> Identity:
             f"the certificate chain has more than {MAX_CHAIN_LENGTH} bytes; "
             "it must be the leaf and its intermediates, not a bundle of roots"
         )
-    if not schemes_for(key):
+    schemes = schemes_for(key)
+    if not schemes:
         raise ConfigError(
             f"a private key of type {type(key).__name__} cannot be used; "
             "take ECDSA P-256 or P-384, RSA, or Ed25519"
@@ -117,7 +122,8 @@ def make_identity(chain: Sequence[bytes], key: object) -> Identity:
             "the private key does not belong to the first certificate; "
             "check that the files are a pair and the chain starts with the leaf"
         )
-    return Identity(tuple(chain), key)  # type: ignore[arg-type]
+    message = Certificate(chain=tuple(chain)).pack()
+    return Identity(key, tuple(map(int, schemes)), message)  # type: ignore[arg-type]
 
 
 def parse(chain: Sequence[bytes]) -> list[x509.Certificate]:

@@ -89,6 +89,8 @@ class ClientHandshake(Handshake):
         if isinstance(hello, HelloRetryRequest):
             self._on_hello_retry_request(hello, message)
             return
+        if hello.selected_psk is not None and self._hello.psks is None:
+            self._refuse_extension(ExtensionType.PRE_SHARED_KEY)
         if hello.key_share is None:
             raise Alert(AlertDescription.MISSING_EXTENSION, "ServerHello has no key_share")
         group, share = hello.key_share
@@ -241,7 +243,7 @@ class ClientHandshake(Handshake):
         if identity is None:
             self._send_handshake(Certificate().pack())
             return
-        scheme = signatures.choose(identity.key, request.signature_algorithms or ())
+        scheme = signatures.choose(identity.schemes, request.signature_algorithms or ())
         self._send_certificate(identity, scheme, signatures.CLIENT_CONTEXT)
 
     def _on_new_session_ticket(self, body: bytes, message: bytes) -> None:

@@ -255,7 +255,7 @@ class Handshake:
     def _send_certificate(
         self, identity: certificates.Identity, scheme: int, context: bytes
     ) -> None:
-        self._send_handshake(Certificate(chain=identity.chain).pack())
+        self._send_handshake(identity.message)
         digest = self._schedule.transcript_hash()
         signature = signatures.sign(identity.key, scheme, context, digest)
         self._send_handshake(CertificateVerify(algorithm=scheme, signature=signature).pack())

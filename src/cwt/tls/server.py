@@ -157,7 +157,7 @@ class ServerHandshake(Handshake):
     def _send_flight(self, hello: ClientHello, share: bytes, shared_secret: bytes) -> None:
         """ServerHello to Finished."""
         identity = self._context.identity_for(self.server_name)
-        scheme = signatures.choose(identity.key, hello.signature_algorithms or ())
+        scheme = signatures.choose(identity.schemes, hello.signature_algorithms or ())
         server_hello = ServerHello(
             random=self._context.random(32),
             cipher_suite=self.cipher_suite,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
+from typing import cast
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
@@ -33,9 +34,9 @@ class SignatureScheme(IntEnum):
     ED25519 = 0x0807
 
 
-_ECDSA: dict[int, tuple[type[ec.EllipticCurve], hashes.HashAlgorithm]] = {
-    SignatureScheme.ECDSA_SECP256R1_SHA256: (ec.SECP256R1, hashes.SHA256()),
-    SignatureScheme.ECDSA_SECP384R1_SHA384: (ec.SECP384R1, hashes.SHA384()),
+_ECDSA: dict[int, tuple[type[ec.EllipticCurve], ec.ECDSA]] = {
+    SignatureScheme.ECDSA_SECP256R1_SHA256: (ec.SECP256R1, ec.ECDSA(hashes.SHA256())),
+    SignatureScheme.ECDSA_SECP384R1_SHA384: (ec.SECP384R1, ec.ECDSA(hashes.SHA384())),
 }
 _PSS: dict[int, hashes.HashAlgorithm] = {
     SignatureScheme.RSA_PSS_RSAE_SHA256: hashes.SHA256(),
@@ -75,9 +76,9 @@ def schemes_for(key: object) -> tuple[SignatureScheme, ...]:
     return ()
 
 
-def choose(key: PrivateKey, offered: Sequence[int]) -> SignatureScheme:
-    """The scheme to sign with for a peer that takes those *offered*."""
-    for scheme in schemes_for(key):
+def choose(schemes: Sequence[int], offered: Sequence[int]) -> int:
+    """The scheme of ours to sign with for a peer that takes those *offered*."""
+    for scheme in schemes:
         if scheme in offered:
             return scheme
     raise Alert(
@@ -94,11 +95,12 @@ def _content(context: bytes, transcript_hash: bytes) -> bytes:
 def sign(key: PrivateKey, scheme: int, context: bytes, transcript_hash: bytes) -> bytes:
     """The signature of CertificateVerify; *scheme* is one of ``schemes_for(key)``."""
     content = _content(context, transcript_hash)
-    if isinstance(key, ec.EllipticCurvePrivateKey):
-        return key.sign(content, ec.ECDSA(_ECDSA[scheme][1]))
-    if isinstance(key, rsa.RSAPrivateKey):
-        return key.sign(content, _pss(_PSS[scheme]), _PSS[scheme])
-    return key.sign(content)
+    # By the scheme: isinstance() of a class with abc.ABCMeta takes a microsecond.
+    if scheme in _ECDSA:
+        return cast("ec.EllipticCurvePrivateKey", key).sign(content, _ECDSA[scheme][1])
+    if scheme in _PSS:
+        return cast("rsa.RSAPrivateKey", key).sign(content, _pss(_PSS[scheme]), _PSS[scheme])
+    return cast("ed25519.Ed25519PrivateKey", key).sign(content)
 
 
 def verify(
@@ -110,7 +112,7 @@ def verify(
         if scheme in _ECDSA and isinstance(key, ec.EllipticCurvePublicKey):
             curve, algorithm = _ECDSA[scheme]
             if isinstance(key.curve, curve):
-                key.verify(signature, content, ec.ECDSA(algorithm))
+                key.verify(signature, content, algorithm)
                 return
         elif scheme in _PSS and isinstance(key, rsa.RSAPublicKey):
             key.verify(signature, content, _pss(_PSS[scheme]), _PSS[scheme])
