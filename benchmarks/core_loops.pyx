@@ -99,8 +99,8 @@ def write_stream_packets(int size, int count):
     credit.used = 0
     credit.blocked_at = 0
     for i in range(count):
-        if part.buffer.end - part.buffer.sent < <uint64_t>size:
-            part.buffer.append(chunk, <const uint8_t*>PyBytes_AS_STRING(chunk), len(chunk))
+        if part.end - part.sent < <uint64_t>size:
+            part.append(chunk, <const uint8_t*>PyBytes_AS_STRING(chunk), len(chunk))
         start_packet(&builder, buffer, size)
         part.write(&builder, 4, &credit)
         part.on_acked(

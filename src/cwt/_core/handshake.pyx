@@ -150,14 +150,14 @@ cdef class Handshake:
 
     cdef int on_acked(self, int space, const FrameRecord* r) except -1:
         if r.type == CRYPTO:
-            self.stream(space).outgoing.on_acked(r.offset, r.offset + r.length)
+            self.stream(space).outgoing.acknowledge(r.offset, r.offset + r.length)
         return 0
 
     cdef int on_lost(self, int space, const FrameRecord* r) except -1:
         if r.type == HANDSHAKE_DONE:
             self.done_pending = True
         else:
-            self.stream(space).outgoing.on_lost(r.offset, r.offset + r.length)
+            self.stream(space).outgoing.lose(r.offset, r.offset + r.length)
         return 0
 
     cdef int confirm(self) except -1:
@@ -167,4 +167,4 @@ cdef class Handshake:
 
     def restart(self):
         """Send the first flight again from its start, after a Retry packet (RFC 9000 Section 17.2.5.3)."""
-        self.initial.outgoing.on_lost(0, self.initial.outgoing.sent)
+        self.initial.outgoing.lose(0, self.initial.outgoing.sent)

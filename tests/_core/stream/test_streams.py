@@ -70,6 +70,27 @@ def order(client: RawClient) -> list[int]:
     return out
 
 
+def turn_sizes(client: RawClient) -> list[int]:
+    """Bytes of data in each turn of a stream."""
+    out: list[int] = []
+    before = None
+    for entry in client.frames(0x08):
+        if entry[1] != before:
+            out.append(0)
+        before = entry[1]
+        out[-1] += len(entry[3])
+    return out
+
+
+def deliver(client: RawClient) -> None:
+    """Acknowledge what the server sends until it has no more."""
+    largest = -1
+    while client.largest[ONE_RTT] != largest:
+        largest = client.largest[ONE_RTT]
+        client.collect()
+        client.send(ONE_RTT, ack(client.largest[ONE_RTT], client.largest[ONE_RTT]))
+
+
 def three(client: RawClient, server: Connection, size: int = 3000) -> list[int]:
     ids = []
     for _ in range(3):
@@ -81,10 +102,46 @@ def three(client: RawClient, server: Connection, size: int = 3000) -> list[int]:
 
 
 def test_incremental_streams_take_turns() -> None:
-    client, server = quiet()
-    ids = three(client, server)
+    client, server = quiet(initial_max_data=200_000, initial_max_stream_data_bidi_remote=50_000)
+    ids = three(client, server, 40_000)
+    deliver(client)
+    assert order(client) == ids * 3
+    turns = turn_sizes(client)
+    assert all(16_000 < size < 18_000 for size in turns[:6])
+    assert sum(turns) == 3 * 40_000
+
+
+def test_lost_data_goes_first() -> None:
+    client, server = quiet(initial_max_data=200_000, initial_max_stream_data_bidi_remote=50_000)
+    small = server.open_stream()
+    assert small is not None
+    server.stream_send(small, bytes(500), True)
+    ids = three(client, server, 40_000)
+    first = client.largest[ONE_RTT] + 1
     client.collect()
-    assert order(client)[:6] == ids * 2
+    assert order(client) == [small, ids[0]]
+    client.received.clear()
+    client.send(ONE_RTT, ack(client.largest[ONE_RTT], client.largest[ONE_RTT] - first - 1))
+    client.collect()
+    assert client.frames(0x08)[0][1:3] == (small, 0)
+    assert order(client)[:2] == [small, ids[0]]
+
+
+def test_an_end_needs_no_credit() -> None:
+    client, server = quiet(initial_max_data=1000)
+    ids = three(client, server, 900)
+    for stream_id in ids[:2]:
+        assert server.stream_send(stream_id, b"", True) == 0
+    last = server.open_stream()
+    assert last is not None
+    server.stream_send(last, b"", True)
+    client.collect()
+    assert {entry[1] for entry in client.frames(0x08) if entry[4]} == {ids[0], last}
+    assert client.frames(0x14) == [(0x14, 1000)]  # DATA_BLOCKED, once
+    client.send(ONE_RTT, frame(0x10, 10_000))
+    client.collect()
+    assert {entry[1] for entry in client.frames(0x08) if entry[4]} == {ids[0], ids[1], last}
+    assert sum(len(entry[3]) for entry in client.frames(0x08)) == 2700
 
 
 def test_others_go_one_after_the_other() -> None:

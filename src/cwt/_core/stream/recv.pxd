@@ -15,6 +15,7 @@ cdef class ReassemblyBuffer:
     cdef readonly uint64_t contiguous        # everything below it has arrived
     cdef RangeSet ahead                      # what arrived above, None for nothing
     cdef uint8_t** blocks                    # BLOCK bytes each, NULL where nothing arrived
+    cdef uint8_t* only                       # of one, ``blocks`` is here
     cdef uint64_t first_block
     cdef size_t block_count, block_room
 
@@ -25,11 +26,11 @@ cdef class ReassemblyBuffer:
     cdef size_t peek(self, uint8_t* out, size_t length) noexcept
     cdef size_t take(self, uint8_t* out, size_t length) noexcept
     cdef void _drop_read_blocks(self) noexcept
+    cdef void _drop_blocks(self) noexcept
     cdef void discard(self) noexcept
 
 
-cdef class ReceivePart:
-    cdef ReassemblyBuffer buffer
+cdef class ReceivePart(ReassemblyBuffer):
     cdef ReceiveWindow window
     cdef uint64_t final_size                 # UNKNOWN until FIN or reset
     cdef uint64_t reset_code

@@ -2,7 +2,7 @@
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from cpython.mem cimport PyMem_Free, PyMem_Malloc, PyMem_Realloc
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memmove
 
@@ -45,22 +45,19 @@ cdef void free_block(uint8_t* block) noexcept:
         PyMem_Free(block)
 
 
-@cython.final
+@cython.no_gc
 cdef class ReassemblyBuffer:
     """Bytes that come in any order and leave in order.
 
     They are copied once, to their place in a row of fixed blocks; ``ahead`` knows which places are filled.
     """
 
-    def __cinit__(self):
-        self.blocks = NULL
-        self.ahead = None
+    def __cinit__(self, *_):
+        self.blocks = &self.only
+        self.block_room = 1
 
     def __dealloc__(self):
-        cdef size_t i
-        for i in range(self.block_count):
-            free_block(self.blocks[i])
-        PyMem_Free(self.blocks)
+        self._drop_blocks()
 
     cdef int insert(self, uint64_t offset, const uint8_t* data, size_t length) except -1:
         cdef uint64_t end = offset + length
@@ -105,14 +102,17 @@ cdef class ReassemblyBuffer:
         return 0
 
     cdef int _reserve(self, size_t blocks) except -1:
-        cdef size_t size = self.block_room or 4
+        cdef size_t size = self.block_room
         cdef uint8_t** grown
         while size < blocks:
-            size *= 2
+            size *= 4
         if size != self.block_room:
-            grown = <uint8_t**>PyMem_Realloc(self.blocks, size * sizeof(uint8_t*))
+            grown = <uint8_t**>PyMem_Malloc(size * sizeof(uint8_t*))
             if grown == NULL:
                 raise MemoryError
+            memmove(grown, self.blocks, self.block_count * sizeof(uint8_t*))
+            if self.blocks != &self.only:
+                PyMem_Free(self.blocks)
             self.blocks = grown
             self.block_room = size
         while self.block_count < blocks:
@@ -148,7 +148,8 @@ cdef class ReassemblyBuffer:
     cdef void _drop_read_blocks(self) noexcept:
         cdef size_t done = <size_t>(self.offset // BLOCK - self.first_block), i
         if self.offset == self.contiguous and (self.ahead is None or self.ahead.count == 0):
-            done = self.block_count
+            self._drop_blocks()
+            return
         done = min(done, self.block_count)
         if done == 0:
             return
@@ -158,12 +159,19 @@ cdef class ReassemblyBuffer:
         memmove(self.blocks, self.blocks + done, self.block_count * sizeof(uint8_t*))
         self.first_block += done
 
-    cdef void discard(self) noexcept:
-        # Forget everything that is held.
+    cdef void _drop_blocks(self) noexcept:
         cdef size_t i
         for i in range(self.block_count):
             free_block(self.blocks[i])
         self.block_count = 0
+        if self.blocks != &self.only:
+            PyMem_Free(self.blocks)
+        self.blocks = &self.only
+        self.block_room = 1
+
+    cdef void discard(self) noexcept:
+        # Forget everything that is held.
+        self._drop_blocks()
         self.ahead = None
         self.offset = self.contiguous
 
@@ -180,11 +188,11 @@ cdef class ReassemblyBuffer:
 
 
 @cython.final
-cdef class ReceivePart:
+@cython.no_gc
+cdef class ReceivePart(ReassemblyBuffer):
     """The receiving part of a stream: reassembly, final size, reset and what we asked to stop."""
 
     def __init__(self, uint64_t window, uint64_t max_window):
-        self.buffer = ReassemblyBuffer()
         window_open(&self.window, window, max_window)
         self.final_size = UNKNOWN
 
@@ -217,7 +225,7 @@ cdef class ReceivePart:
         if fin:
             self.final_size = end
         if not self.was_reset and not self.stopped:
-            self.buffer.insert(offset, data, <size_t>length)
+            self.insert(offset, data, <size_t>length)
         return grown
 
     cdef int64_t on_reset(self, uint64_t code, uint64_t final_size) except -1:
@@ -227,23 +235,23 @@ cdef class ReceivePart:
         self.window.received = final_size
         if self.final_size == UNKNOWN or not self.at_end():
             # All data received and FIN beats a late reset (Section 3.2, "Data Recvd").
-            if not (self.final_size != UNKNOWN and self.buffer.contiguous == self.final_size):
+            if not (self.final_size != UNKNOWN and self.contiguous == self.final_size):
                 if not self.was_reset:
                     self.was_reset = True
                     self.reset_code = code
-                self.buffer.discard()
+                self.discard()
         self.final_size = final_size
         return grown
 
     cdef bint at_end(self) noexcept:
         # Everything up to FIN has been read.
-        return self.final_size != UNKNOWN and self.buffer.offset == self.final_size
+        return self.final_size != UNKNOWN and self.offset == self.final_size
 
     cdef bint has_news(self) noexcept:
         # Something for the application: data, the end, or a reset.
         if self.done or self.stopped:
             return False
-        return self.was_reset or self.buffer.available() > 0 or self.at_end()
+        return self.was_reset or self.available() > 0 or self.at_end()
 
     cdef uint64_t stop(self, uint64_t code) noexcept:
         # The application wants no more; returns the unread bytes that count as consumed now.
@@ -251,6 +259,6 @@ cdef class ReceivePart:
         self.stopped = True
         self.stop_code = code
         self.stop_pending = self.final_size == UNKNOWN
-        self.buffer.discard()
+        self.discard()
         self.window.consumed = self.window.received
         return unread

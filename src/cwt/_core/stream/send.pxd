@@ -15,7 +15,8 @@ cdef struct Chunk:
 
 
 cdef class SendBuffer:
-    cdef Chunk* chunks                       # ring
+    cdef Chunk* chunks                       # ring; of one it is ``only``
+    cdef Chunk only
     cdef size_t chunk_mask, chunk_head, chunk_count
     cdef size_t tail_room                    # bytes left in the last chunk, which is ours
     cdef readonly uint64_t base              # everything below it is acknowledged
@@ -28,14 +29,14 @@ cdef class SendBuffer:
     cdef int _push(self, object owner, const uint8_t* data, size_t length) except -1
     cdef size_t _find(self, uint64_t offset) noexcept
     cdef void copy(self, uint64_t offset, uint8_t* out, size_t length) noexcept
-    cdef int on_acked(self, uint64_t start, uint64_t end) except -1
-    cdef int on_lost(self, uint64_t start, uint64_t end) except -1
+    cdef int acknowledge(self, uint64_t start, uint64_t end) except -1
+    cdef int lose(self, uint64_t start, uint64_t end) except -1
     cdef void _release(self) noexcept
+    cdef void _forget_ring(self) noexcept
     cdef void clear(self) noexcept
 
 
-cdef class SendPart:
-    cdef SendBuffer buffer
+cdef class SendPart(SendBuffer):
     cdef SendCredit credit
     cdef uint64_t reset_code
     cdef uint64_t stop_code
@@ -49,6 +50,7 @@ cdef class SendPart:
     cdef bint short_write                    # the application wants to write more
 
     cdef bint has_data(self) noexcept
+    cdef bint needs_credit(self) noexcept
     cdef bint all_acked(self) noexcept
     cdef bint done(self) noexcept
     cdef int write(self, PacketBuilder* p, uint64_t stream_id, SendCredit* connection) except -2

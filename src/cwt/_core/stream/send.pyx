@@ -34,8 +34,6 @@ cdef object owner_of(object data, size_t length):
     """
     cdef object owner = data
     cdef PyObject* base
-    if length < SMALL:
-        return None
     if PyMemoryView_Check(data):
         base = PyMemoryView_GET_BASE(data)
         owner = <object>base if base != NULL else None
@@ -44,16 +42,15 @@ cdef object owner_of(object data, size_t length):
     return None
 
 
-@cython.final
+@cython.no_gc
 cdef class SendBuffer:
     """Written bytes, held by reference until acknowledged and copied once, into packets."""
 
-    def __cinit__(self):
-        self.chunks = NULL
+    def __cinit__(self, *_):
+        self.chunks = &self.only
 
     def __dealloc__(self):
         self.clear()
-        PyMem_Free(self.chunks)
 
     cdef int append(self, object data, const uint8_t* source, size_t length) except -1:
         # The first *length* bytes of *data*, which lie at *source*.
@@ -63,7 +60,8 @@ cdef class SendBuffer:
         cdef object owner
         if length == 0:
             return 0
-        owner = owner_of(data, length)
+        # A small write that finds nothing to be gathered with is held as it is.
+        owner = owner_of(data, length) if length >= SMALL or self.chunk_count == 0 else None
         if owner is not None:
             self.tail_room = 0
             return self._push(owner, source, length)
@@ -88,17 +86,16 @@ cdef class SendBuffer:
         cdef Chunk* grown
         cdef Chunk* chunk
         cdef size_t size, i
-        if self.chunks == NULL or self.chunk_count > self.chunk_mask:
-            size = (self.chunk_mask + 1) * 2 if self.chunks != NULL else FIRST_CHUNKS
+        if self.chunk_count > self.chunk_mask:
+            size = max((self.chunk_mask + 1) * 2, <size_t>FIRST_CHUNKS)
             grown = <Chunk*>PyMem_Malloc(size * sizeof(Chunk))
             if grown == NULL:
                 raise MemoryError
             for i in range(self.chunk_count):
                 grown[i] = self.chunks[(self.chunk_head + i) & self.chunk_mask]
-            PyMem_Free(self.chunks)
+            self._forget_ring()
             self.chunks = grown
             self.chunk_mask = size - 1
-            self.chunk_head = 0
         chunk = &self.chunks[(self.chunk_head + self.chunk_count) & self.chunk_mask]
         Py_INCREF(owner)
         chunk.owner = <PyObject*>owner
@@ -137,7 +134,14 @@ cdef class SendBuffer:
             length -= part
             index += 1
 
-    cdef int on_acked(self, uint64_t start, uint64_t end) except -1:
+    cdef void _forget_ring(self) noexcept:
+        if self.chunks != &self.only:
+            PyMem_Free(self.chunks)
+        self.chunks = &self.only
+        self.chunk_mask = 0
+        self.chunk_head = 0
+
+    cdef int acknowledge(self, uint64_t start, uint64_t end) except -1:
         if self.lost is not None:
             self.lost.subtract(start, end)
         if start > self.base:
@@ -162,13 +166,13 @@ cdef class SendBuffer:
             chunk = &self.chunks[self.chunk_head & self.chunk_mask]
             if chunk.offset + chunk.length > self.base:
                 return
-            if self.chunk_count == 1:
-                self.tail_room = 0
             Py_DECREF(<object>chunk.owner)
             self.chunk_head += 1
             self.chunk_count -= 1
+        self.tail_room = 0
+        self._forget_ring()
 
-    cdef int on_lost(self, uint64_t start, uint64_t end) except -1:
+    cdef int lose(self, uint64_t start, uint64_t end) except -1:
         cdef size_t i
         start = max(start, self.base)
         if start >= end:
@@ -187,49 +191,53 @@ cdef class SendBuffer:
             Py_DECREF(<object>self.chunks[(self.chunk_head + i) & self.chunk_mask].owner)
         self.chunk_count = 0
         self.tail_room = 0
+        self._forget_ring()
         self.lost = None
         self.acked = None
 
 
 @cython.final
-cdef class SendPart:
+@cython.no_gc
+cdef class SendPart(SendBuffer):
     """The sending part of a stream: data, FIN or reset, and the peer's credit."""
 
     def __init__(self, uint64_t credit):
-        self.buffer = SendBuffer()
         self.credit.limit = credit
 
     cdef bint has_data(self) noexcept:
         # Something could be sent, flow control permitting.
         if self.was_reset:
             return False
-        if self.buffer.lost is not None and self.buffer.lost.count:
+        if self.lost is not None and self.lost.count:
             return True
-        return self.buffer.sent < self.buffer.end or self.fin and not self.fin_sent
+        return self.sent < self.end or self.fin and not self.fin_sent
+
+    cdef bint needs_credit(self) noexcept:
+        # Whether what could be sent is all new; lost data, or an end alone, has its credit already.
+        return self.sent < self.end and (self.lost is None or self.lost.count == 0)
 
     cdef bint all_acked(self) noexcept:
-        return self.buffer.base == self.buffer.end and (not self.fin or self.fin_acked)
+        return self.base == self.end and (not self.fin or self.fin_acked)
 
     cdef bint done(self) noexcept:
         if self.was_reset:
             return self.reset_acked
-        return self.fin_acked and self.buffer.base == self.buffer.end
+        return self.fin_acked and self.base == self.end
 
     cdef int write(self, PacketBuilder* p, uint64_t stream_id, SendCredit* connection) except -2:
         """One STREAM frame: 1 written, 0 nothing may be sent now, -1 the packet has no room for it."""
-        cdef SendBuffer buffer = self.buffer
         cdef uint64_t offset, length
         cdef size_t space = room(&p.w), header
-        cdef bint fresh = buffer.lost is None or buffer.lost.count == 0, fin
+        cdef bint fresh = self.lost is None or self.lost.count == 0, fin
         cdef uint8_t kind = STREAM
         if fresh:
-            offset = buffer.sent
-            length = min(buffer.end - offset, min(credit_left(&self.credit), credit_left(connection)))
-            if length == 0 and not (self.fin and not self.fin_sent and offset == buffer.end):
+            offset = self.sent
+            length = min(self.end - offset, min(credit_left(&self.credit), credit_left(connection)))
+            if length == 0 and not (self.fin and not self.fin_sent and offset == self.end):
                 return 0
         else:
-            offset = buffer.lost.items[0].start
-            length = buffer.lost.items[0].end - offset
+            offset = self.lost.items[0].start
+            length = self.lost.items[0].end - offset
         header = 1 + varint_length(stream_id) + (varint_length(offset) if offset else 0)
         if not can_record(p) or space < header + (1 if length else 0):
             return -1
@@ -240,7 +248,7 @@ cdef class SendPart:
             if header + varint_length(length) > space:
                 return -1
             length = min(length, space - header - varint_length(length))
-        fin = self.fin and offset + length == buffer.end
+        fin = self.fin and offset + length == self.end
         if offset:
             kind |= STREAM_OFF
         if fin:
@@ -251,15 +259,15 @@ cdef class SendPart:
             put_varint(&p.w, offset)
         if kind & STREAM_LEN:
             put_varint(&p.w, length)
-        buffer.copy(offset, p.w.pos, <size_t>length)
+        self.copy(offset, p.w.pos, <size_t>length)
         p.w.pos += length
         record(p, STREAM, stream_id, offset, length, fin)
         if fresh:
-            buffer.sent += length
+            self.sent += length
             self.credit.used += length
             connection.used += length
         else:
-            buffer.lost.subtract(offset, offset + length)
+            self.lost.subtract(offset, offset + length)
         if fin:
             self.fin_sent = True
         return 1
@@ -268,7 +276,7 @@ cdef class SendPart:
         if fin:
             self.fin_acked = True
         if not self.was_reset:
-            self.buffer.on_acked(offset, offset + length)
+            self.acknowledge(offset, offset + length)
         return 0
 
     cdef int on_lost(self, uint64_t offset, uint64_t length, bint fin) except -1:
@@ -276,7 +284,7 @@ cdef class SendPart:
             return 0
         if fin and not self.fin_acked:
             self.fin_sent = False
-        self.buffer.on_lost(offset, offset + length)
+        self.lose(offset, offset + length)
         return 0
 
     cdef void reset(self, uint64_t code) noexcept:
@@ -284,5 +292,5 @@ cdef class SendPart:
         self.was_reset = True
         self.reset_pending = True
         self.reset_code = code
-        self.buffer.clear()
-        self.buffer.base = self.buffer.end = self.buffer.sent
+        self.clear()
+        self.base = self.end = self.sent

@@ -4,45 +4,28 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from cwt._core.stream.flow cimport ReceiveWindow, SendCredit
 from cwt._core.stream.recv cimport ReceivePart
+from cwt._core.stream.schedule cimport Link, Schedule
 from cwt._core.stream.send cimport SendPart
 from cwt._core.wire.frame cimport DataFrame, FrameRecord, PacketBuilder, StreamControl
 from cwt._core.wire.ranges cimport RangeSet
-
-cdef enum:
-    URGENCIES = 8
 
 
 cdef class Stream:
     cdef readonly uint64_t id
     cdef ReceivePart recv                    # None when we only send
     cdef SendPart send                       # None when we only receive
-    cdef uint8_t urgency
-    cdef bint incremental
-    cdef bint queued                         # in a queue of streams with data
-    cdef bint parked                         # waits for connection credit
+    cdef Link link                           # in the schedule while it has data to send
     cdef bint control_queued                 # has control frames to send
     cdef bint readable_listed
     cdef bint writable_listed
-    cdef Stream next                         # in the queue of its urgency
-
-
-cdef class StreamQueue:
-    cdef Stream first
-    cdef Stream last
-
-    cdef void push(self, Stream stream) noexcept
-    cdef Stream pop(self)
-    cdef int remove(self, Stream stream) except -1
 
 
 cdef class Streams:
     cdef bint is_client
     cdef dict by_id
     cdef Stream latest                       # the one found last
-    cdef list queues                         # a StreamQueue for each urgency
-    cdef uint8_t ready                       # a bit for each urgency whose queue is not empty
-    cdef list parked
-    cdef list control
+    cdef Schedule schedule                   # of streams with data to send
+    cdef list control                        # streams with control frames to send
     cdef list readable_list, writable_list
     cdef SendCredit credit                   # of the connection
     cdef ReceiveWindow window                # of the connection
@@ -67,7 +50,8 @@ cdef class Streams:
     cdef Stream _open_by_peer(self, uint64_t stream_id, int frame_type)
     cdef Stream _own(self, uint64_t stream_id, int frame_type)
     cdef Stream _known(self, uint64_t stream_id)
-    cdef void _blocked(self, PacketBuilder* p, Stream stream) noexcept
+    cdef void _stream_blocked(self, PacketBuilder* p, Stream stream) noexcept
+    cdef bint _is_blocked(self) noexcept
     cdef int _received(self, int64_t grown, int frame_type) except -1
     cdef int _consumed(self, Stream stream, uint64_t size) except -1
     cdef void _queue(self, Stream stream) noexcept

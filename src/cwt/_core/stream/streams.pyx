@@ -3,12 +3,17 @@
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.object cimport PyObject
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from cwt._core.stream.flow cimport (
     credit_blocked, credit_left, credit_raise, window_is_low, window_open, window_raise,
 )
 from cwt._core.stream.recv cimport ReceivePart
+from cwt._core.stream.schedule cimport (
+    FREE, FRESH, Link, UNLISTED, URGENCIES, schedule_clear, schedule_first, schedule_put,
+    schedule_remove, schedule_spent,
+)
 from cwt._core.stream.send cimport SendPart
 from cwt._core.wire.frame cimport (
     DATA_BLOCKED, DataFrame, FrameRecord, MAX_DATA, MAX_STREAM_DATA, MAX_STREAMS_BIDI,
@@ -25,49 +30,16 @@ cdef uint64_t MAX_STREAMS = <uint64_t>1 << 60
 
 
 @cython.final
+@cython.no_gc
 @cython.freelist(64)
 cdef class Stream:
     """One stream: its two parts, and the lists and queues it is in."""
 
     def __cinit__(self):
-        self.urgency = 3
-        self.incremental = True
-
-
-@cython.final
-cdef class StreamQueue:
-    """Streams in turn, linked through themselves."""
-
-    cdef void push(self, Stream stream) noexcept:
-        stream.next = None
-        if self.last is None:
-            self.first = stream
-        else:
-            self.last.next = stream
-        self.last = stream
-
-    cdef Stream pop(self):
-        cdef Stream stream = self.first
-        self.first = stream.next
-        if self.first is None:
-            self.last = None
-        stream.next = None
-        return stream
-
-    cdef int remove(self, Stream stream) except -1:
-        cdef Stream before = self.first
-        if before is stream:
-            self.pop()
-            return 0
-        while before is not None and before.next is not stream:
-            before = before.next
-        if before is None:
-            return 0
-        before.next = stream.next
-        if self.last is stream:
-            self.last = before
-        stream.next = None
-        return 0
+        self.link.owner = <PyObject*>self
+        self.link.place = UNLISTED
+        self.link.urgency = 3
+        self.link.incremental = True
 
 
 @cython.final
@@ -81,8 +53,6 @@ cdef class Streams:
         cdef int uni
         self.is_client = is_client
         self.by_id = {}
-        self.queues = [StreamQueue() for _ in range(URGENCIES)]
-        self.parked = []
         self.control = []
         self.readable_list = []
         self.writable_list = []
@@ -95,6 +65,9 @@ cdef class Streams:
         self.allowance[1] = config.initial_max_streams_uni
         for uni in range(2):
             self.our_limit[uni] = self.allowance[uni]
+
+    def __dealloc__(self):
+        schedule_clear(&self.schedule)
 
     cdef int set_peer_limits(self, object params) except -1:
         cdef Stream stream
@@ -234,17 +207,13 @@ cdef class Streams:
         stream.send.stop_code = frame.code
         if not stream.send.was_reset and not stream.send.done():
             stream.send.reset(frame.code)        # RFC 9000 Section 3.5
+            schedule_remove(&self.schedule, &stream.link)
             self._queue_control(stream)
         self._list_writable(stream)
         return 0
 
     cdef int on_max_data(self, uint64_t limit) except -1:
-        cdef Stream stream
-        if credit_raise(&self.credit, limit) and self.parked:
-            for stream in self.parked:
-                stream.parked = False
-                self._queue(stream)
-            self.parked = []
+        credit_raise(&self.credit, limit)
         return 0
 
     cdef int on_max_stream_data(self, uint64_t stream_id, uint64_t limit) except -1:
@@ -289,11 +258,11 @@ cdef class Streams:
         return 0
 
     cdef void _queue(self, Stream stream) noexcept:
-        if stream.queued or stream.parked:
-            return
-        stream.queued = True
-        (<StreamQueue>self.queues[stream.urgency]).push(stream)
-        self.ready |= <uint8_t>(1 << stream.urgency)
+        # It has data to send.
+        if not stream.send.needs_credit():
+            schedule_put(&self.schedule, &stream.link, FREE)
+        elif stream.link.place == UNLISTED:
+            schedule_put(&self.schedule, &stream.link, FRESH)
 
     cdef void _queue_control(self, Stream stream) noexcept:
         if not stream.control_queued:
@@ -324,6 +293,7 @@ cdef class Streams:
             return 0
         if self.latest is stream:
             self.latest = None
+        schedule_remove(&self.schedule, &stream.link)
         if <bint>(stream.id & 1) != self.is_client:
             return 0
         closed = self.closed[stream.id & 3]
@@ -347,21 +317,23 @@ cdef class Streams:
 
     cdef bint wants_to_send(self) noexcept:
         return (
-            self.ready != 0 or self.max_data_pending or len(self.control) > 0
+            schedule_first(&self.schedule, credit_left(&self.credit) > 0) != NULL
+            or self.max_data_pending or len(self.control) > 0 or self._is_blocked()
             or self.limit_pending[0] or self.limit_pending[1]
             or self.blocked_pending[0] or self.blocked_pending[1]
         )
 
     cdef int write_control(self, PacketBuilder* p, int64_t now, int64_t rtt) except -1:
         cdef Stream stream
-        cdef list waiting
+        cdef Py_ssize_t count = 0
         if not self._write_limits(p, now, rtt) or not self.control:
             return 0
-        waiting, self.control = self.control, []
-        for stream in waiting:
-            stream.control_queued = False
+        for stream in self.control:
             if not self._write_stream_control(p, stream, now, rtt):
-                self._queue_control(stream)
+                break
+            stream.control_queued = False
+            count += 1
+        del self.control[:count]
         return 0
 
     cdef bint _write_limits(self, PacketBuilder* p, int64_t now, int64_t rtt) noexcept:
@@ -410,7 +382,7 @@ cdef class Streams:
             recv.limit_pending = False
         if send is not None and send.reset_pending:
             if not can_record(p) or not put_three(
-                &p.w, RESET_STREAM, stream.id, send.reset_code, send.buffer.sent
+                &p.w, RESET_STREAM, stream.id, send.reset_code, send.sent
             ):
                 return False
             record(p, RESET_STREAM, stream.id, 0, 0, False)
@@ -419,53 +391,56 @@ cdef class Streams:
 
     cdef int write_data(self, PacketBuilder* p) except -1:
         # STREAM frames until the packet is full or nothing may be sent.
-        cdef int urgency, written
-        cdef StreamQueue queue
+        cdef const uint8_t* start
+        cdef int written
+        cdef Link* link
         cdef Stream stream
-        while self.ready:
-            urgency = lowest_bit(self.ready)
-            queue = <StreamQueue>self.queues[urgency]
-            if queue.first is None:
-                self.ready &= <uint8_t>~(1 << urgency)
+        cdef SendPart send
+        while True:
+            link = schedule_first(&self.schedule, credit_left(&self.credit) > 0)
+            if link == NULL:
+                break
+            stream = <Stream>link.owner
+            send = stream.send
+            if not send.has_data():
+                schedule_remove(&self.schedule, link)
                 continue
-            stream = queue.first
-            written = stream.send.write(p, stream.id, &self.credit) if stream.send.has_data() else 0
+            if link.place < FRESH and send.needs_credit():
+                schedule_put(&self.schedule, link, FRESH)
+                continue
+            start = p.w.pos
+            written = send.write(p, stream.id, &self.credit)
             if written < 0:
                 return 0
-            if stream.send.short_write and self._has_room(stream):
-                stream.send.short_write = False
-                self._list_writable(stream)
-            if written > 0 and stream.send.has_data():
-                if stream.incremental and stream.next is not None:
-                    queue.push(queue.pop())
+            if written == 0:
+                schedule_remove(&self.schedule, link)
+                self._stream_blocked(p, stream)
                 continue
-            queue.pop()
-            stream.queued = False
-            if stream.send.has_data():
-                self._blocked(p, stream)
+            if send.short_write and self._has_room(stream):
+                send.short_write = False
+                self._list_writable(stream)
+            schedule_spent(&self.schedule, link, p.w.pos - start)
+        if self._is_blocked() and can_record(p) and put_one(&p.w, DATA_BLOCKED, self.credit.limit):
+            record(p, DATA_BLOCKED, 0, self.credit.limit, 0, False)
+            self.credit.blocked_at = self.credit.limit + 1
         return 0
 
     cdef bint _has_room(self, Stream stream) noexcept:
         # Half of what a stream may hold unsent is free again.
-        return 2 * (stream.send.buffer.end - stream.send.buffer.sent) <= self.send_buffer
+        return 2 * (stream.send.end - stream.send.sent) <= self.send_buffer
 
-    cdef void _blocked(self, PacketBuilder* p, Stream stream) noexcept:
+    cdef void _stream_blocked(self, PacketBuilder* p, Stream stream) noexcept:
         # Out of credit: say so once for each limit (RFC 9000 Section 4.1).
         cdef SendPart send = stream.send
-        if credit_left(&send.credit) == 0:
-            if credit_blocked(&send.credit) and can_record(p) and put_two(
-                &p.w, STREAM_DATA_BLOCKED, stream.id, send.credit.limit
-            ):
-                record(p, STREAM_DATA_BLOCKED, stream.id, send.credit.limit, 0, False)
-                send.credit.blocked_at = send.credit.limit + 1
-            return
-        if credit_blocked(&self.credit) and can_record(p) and put_one(
-            &p.w, DATA_BLOCKED, self.credit.limit
+        if credit_blocked(&send.credit) and can_record(p) and put_two(
+            &p.w, STREAM_DATA_BLOCKED, stream.id, send.credit.limit
         ):
-            record(p, DATA_BLOCKED, 0, self.credit.limit, 0, False)
-            self.credit.blocked_at = self.credit.limit + 1
-        stream.parked = True
-        self.parked.append(stream)
+            record(p, STREAM_DATA_BLOCKED, stream.id, send.credit.limit, 0, False)
+            send.credit.blocked_at = send.credit.limit + 1
+
+    cdef bint _is_blocked(self) noexcept:
+        # Streams wait for credit of the connection, and the peer was not told yet.
+        return credit_blocked(&self.credit) and self.schedule.ready >> FRESH != 0
 
     cdef int on_acked(self, const FrameRecord* r) except -1:
         cdef Stream stream
@@ -508,9 +483,6 @@ cdef class Streams:
         if r.type == STREAM:
             stream.send.on_lost(r.offset, r.length, r.fin)
             if stream.send.has_data():
-                if stream.parked:
-                    stream.parked = False
-                    self.parked.remove(stream)
                 self._queue(stream)
         elif r.type == RESET_STREAM:
             stream.send.reset_pending = not stream.send.reset_acked
@@ -562,7 +534,7 @@ cdef class Streams:
         cdef uint64_t unsent
         if stream is None or stream.send is None or stream.send.fin or stream.send.was_reset:
             return 0
-        unsent = stream.send.buffer.end - stream.send.buffer.sent
+        unsent = stream.send.end - stream.send.sent
         return self.send_buffer - min(unsent, self.send_buffer)
 
     cdef Py_ssize_t write(self, uint64_t stream_id, object data, bint fin) except -1:
@@ -586,7 +558,7 @@ cdef class Streams:
                     raise ValueError(f"stream {stream_id} was finished")
                 return 0
             length = min(<uint64_t>view.len, self.capacity(stream_id))
-            send.buffer.append(data, <const uint8_t*>view.buf, length)
+            send.append(data, <const uint8_t*>view.buf, length)
             if length < <size_t>view.len:
                 send.short_write = True
             elif fin:
@@ -622,9 +594,9 @@ cdef class Streams:
         cdef bytes out
         if stream is None:
             return None
-        length = min(length, stream.recv.buffer.available())
+        length = min(length, stream.recv.available())
         out = PyBytes_FromStringAndSize(NULL, length)
-        stream.recv.buffer.take(<uint8_t*>PyBytes_AS_STRING(out), length)
+        stream.recv.take(<uint8_t*>PyBytes_AS_STRING(out), length)
         return out, bool(self._after_read(stream, length))
 
     cdef bytes peek(self, uint64_t stream_id, size_t length):
@@ -643,7 +615,7 @@ cdef class Streams:
         cdef Stream stream = self._readable_stream(stream_id)
         if stream is None:
             return -1
-        length = stream.recv.buffer.take(out, length)
+        length = stream.recv.take(out, length)
         fin[0] = self._after_read(stream, length)
         return length
 
@@ -658,6 +630,7 @@ cdef class Streams:
             if stream.send.was_reset or stream.send.done():
                 return 0
             stream.send.reset(code)
+            schedule_remove(&self.schedule, &stream.link)
             self._queue_control(stream)
             return 0
         if stream.recv is None:
@@ -683,18 +656,16 @@ cdef class Streams:
 
     cdef int prioritize(self, uint64_t stream_id, int urgency, bint incremental) except -1:
         cdef Stream stream = self._known(stream_id)
+        cdef Link* link
         if not 0 <= urgency < URGENCIES:
             raise ValueError(f"urgency must be 0 to {URGENCIES - 1}, not {urgency}")
         if stream is None:
             return 0
-        stream.incremental = incremental
-        if stream.urgency != urgency:
-            if stream.queued:
-                (<StreamQueue>self.queues[stream.urgency]).remove(stream)
-                stream.queued = False
-                stream.urgency = <uint8_t>urgency
-                self._queue(stream)
-            stream.urgency = <uint8_t>urgency
+        link = &stream.link
+        link.incremental = incremental
+        link.urgency = <uint8_t>urgency
+        if link.place != UNLISTED:
+            schedule_put(&self.schedule, link, FREE if link.place < FRESH else FRESH)
         return 0
 
     cdef list take_readable(self):
@@ -715,11 +686,3 @@ cdef class Streams:
             ids.append(stream.id)
         self.writable_list.clear()
         return ids
-
-
-cdef int lowest_bit(uint8_t bits) noexcept nogil:
-    cdef int i = 0
-    while not bits & 1:
-        bits >>= 1
-        i += 1
-    return i
