@@ -52,3 +52,5 @@ class Stats(NamedTuple):
     datagrams_dropped_outgoing: int
     datagrams_lost: int
     streams: int
+    mtu: int
+    """Bytes of UDP payload of the largest datagram the path is known to take (RFC 9000 Section 14)."""

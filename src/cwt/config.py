@@ -29,6 +29,11 @@ class TransportConfig:
     """Seconds of silence after which a PING is sent (RFC 9000 Section 10.1.2); None for none."""
     max_udp_payload_size: int = 1200
     """Bytes of the largest datagram sent, until a larger path MTU is known (RFC 9000 Section 14)."""
+    mtu_discovery: bool = True
+    """Find out whether the path takes larger datagrams, and when it takes smaller ones than before
+    (RFC 9000 Section 14.3, RFC 8899).  Without it every datagram keeps to ``max_udp_payload_size``."""
+    mtu_discovery_limit: int = 65507
+    """Bytes of the largest datagram that discovery tries, beyond ``max_udp_payload_size``."""
     max_recv_udp_payload_size: int = 65527
     """max_udp_payload_size transport parameter (RFC 9000 Section 18.2): what we are ready to receive."""
 
@@ -83,6 +88,7 @@ class TransportConfig:
         if self.keep_alive_interval is not None:
             check("keep_alive_interval", 0.001, _MAX_SECONDS)
         check("max_udp_payload_size", 1200, 65527)
+        check("mtu_discovery_limit", 1200, 65527)
         check("max_recv_udp_payload_size", 1200, 65527)
         for name in ("initial_max_data", "initial_max_stream_data"):
             check(name, 0, _MAX_VARINT)

@@ -83,7 +83,7 @@ def client_context(alpn: bytes = b"h3") -> ClientContext:
 
 def server_endpoint(config: TransportConfig | None = None, **options: Any) -> Any:
     return quic.Endpoint(
-        config or TransportConfig(grease=False),
+        config or TransportConfig(grease=False, mtu_discovery=False),
         tls=server_context(),
         random=Random("server").randbytes,
         reset_key=b"reset key",
@@ -437,7 +437,8 @@ class RawServer(RawPeer):
 def client_connection(config: TransportConfig | None = None) -> tuple[Any, Connection]:
     """A client Endpoint and its connection to a raw server."""
     endpoint = quic.Endpoint(
-        config or TransportConfig(grease=False), random=Random("client").randbytes
+        config or TransportConfig(grease=False, mtu_discovery=False),
+        random=Random("client").randbytes,
     )
     connection = endpoint.connect(NAME, SERVER, client_context(), 1.0, local=CLIENT)
     return endpoint, connection

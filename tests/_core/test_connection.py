@@ -346,7 +346,7 @@ def test_the_largest_datagrams_fit_the_buffer() -> None:
 
 def test_a_peer_that_takes_small_datagrams_only() -> None:
     client, server = connected(
-        TransportConfig(grease=False, max_udp_payload_size=1400), params=None
+        TransportConfig(grease=False, mtu_discovery=False, max_udp_payload_size=1400), params=None
     )
     stream_id = server.open_stream()
     assert stream_id is not None
@@ -356,7 +356,7 @@ def test_a_peer_that_takes_small_datagrams_only() -> None:
     assert max(map(len, client.datagrams)) == 1400
     params = parameters(max_udp_payload_size=1250).encode()
     client, server = connected(
-        TransportConfig(grease=False, max_udp_payload_size=1400), params=params
+        TransportConfig(grease=False, mtu_discovery=False, max_udp_payload_size=1400), params=params
     )
     stream_id = server.open_stream()
     assert stream_id is not None

@@ -9,7 +9,7 @@ from cwt.errors import ConfigError, HandshakeError, IdleTimeout
 from tests._core.raw_peer import ONE_RTT, PING, RawClient, ack, parameters, server_endpoint
 from tests._core.support import connected
 
-CONFIG = TransportConfig(grease=False, max_idle_timeout=5.0)
+CONFIG = TransportConfig(grease=False, mtu_discovery=False, max_idle_timeout=5.0)
 
 
 def acknowledge_all(client: RawClient) -> None:
@@ -62,7 +62,9 @@ def test_only_the_first_packet_sent_restarts_it() -> None:
 
 
 def test_it_is_never_below_three_probe_timeouts() -> None:
-    config = TransportConfig(grease=False, max_idle_timeout=0.001, initial_rtt=1.0)
+    config = TransportConfig(
+        grease=False, mtu_discovery=False, max_idle_timeout=0.001, initial_rtt=1.0
+    )
     client = RawClient(server_endpoint(config), answer=False).connect()
     assert client.connection is not None
     client.advance(2.0)
@@ -70,7 +72,9 @@ def test_it_is_never_below_three_probe_timeouts() -> None:
 
 
 def test_no_timeout_at_all() -> None:
-    client, server = connected(TransportConfig(grease=False, max_idle_timeout=0))
+    client, server = connected(
+        TransportConfig(grease=False, mtu_discovery=False, max_idle_timeout=0)
+    )
     acknowledge_all(client)
     client.advance(10_000.0)
     assert server.termination is None
@@ -80,6 +84,7 @@ def test_the_longest_times_that_can_be_set() -> None:
     longest = float(1 << 32)
     config = TransportConfig(
         grease=False,
+        mtu_discovery=False,
         max_idle_timeout=longest,
         handshake_timeout=longest,
         keep_alive_interval=longest,
@@ -100,7 +105,9 @@ def test_the_longest_times_that_can_be_set() -> None:
 
 
 def test_keep_alive() -> None:
-    config = TransportConfig(grease=False, max_idle_timeout=5.0, keep_alive_interval=2.0)
+    config = TransportConfig(
+        grease=False, mtu_discovery=False, max_idle_timeout=5.0, keep_alive_interval=2.0
+    )
     client, server = connected(config)
     acknowledge_all(client)
     client.received.clear()
@@ -115,7 +122,7 @@ def test_keep_alive() -> None:
 
 
 def test_a_handshake_that_does_not_end() -> None:
-    config = TransportConfig(grease=False, handshake_timeout=3.0)
+    config = TransportConfig(grease=False, mtu_discovery=False, handshake_timeout=3.0)
     client = RawClient(server_endpoint(config), answer=False).connect()
     assert client.connection is not None
     client.advance(2.9)

@@ -10,7 +10,7 @@ from cwt.errors import TransportErrorCode as Code
 from tests._core.raw_peer import ONE_RTT, PING, RawClient, RawServer, ack, client_connection, stream
 from tests._core.support import connected
 
-CONFIG = TransportConfig(grease=False, pacing=False)
+CONFIG = TransportConfig(grease=False, mtu_discovery=False, pacing=False)
 
 
 def acknowledge(client: RawClient) -> None:

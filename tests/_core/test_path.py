@@ -27,7 +27,7 @@ from tests._core.support import connected, connected_client
 OTHER_PORT = (CLIENT[0], 50001)
 OTHER_HOST = ("198.51.100.7", 50000)
 THIRD = ("203.0.113.9", 1)
-CONFIG = TransportConfig(grease=False, pacing=False)
+CONFIG = TransportConfig(grease=False, mtu_discovery=False, pacing=False)
 
 
 def quiet() -> tuple[RawClient, Connection]:

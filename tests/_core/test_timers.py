@@ -8,7 +8,7 @@ from cwt.config import TransportConfig
 from cwt.errors import IdleTimeout
 from tests._core.raw_peer import ONE_RTT, RawClient, ack, parameters, server_endpoint
 
-CONFIG = TransportConfig(grease=False, max_idle_timeout=1000.0)
+CONFIG = TransportConfig(grease=False, mtu_discovery=False, max_idle_timeout=1000.0)
 
 
 def test_connections_time_out_in_order() -> None:

@@ -61,6 +61,19 @@ async def test_bidirectional_echo(certificate: Certificate, size: int) -> None:
         assert received.result() == data
 
 
+async def test_packets_grow_to_what_the_path_takes(certificate: Certificate) -> None:
+    data = os.urandom(3 * MEGABYTE)
+    async with connected(echo_streams, certificate) as session:
+        assert session.datagrams.max_size < 1200
+        stream = await session.open_bi()
+        async with asyncio.TaskGroup() as tasks:
+            received = tasks.create_task(stream.read())
+            await stream.write(data)
+            await stream.finish()
+        assert received.result() == data
+        assert session.datagrams.max_size > 8000
+
+
 async def test_after_a_retry(certificate: Certificate) -> None:
     async with connected(echo_streams, certificate, retry=True) as session:
         stream = await session.open_bi()

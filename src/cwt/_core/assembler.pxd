@@ -21,7 +21,7 @@ cdef struct Draft:
     size_t start             # in the datagram
     size_t header_length
     size_t length_offset     # of the Length field of a long header, from start; 0 for none
-    bint full                # the datagram must be padded to its full size
+    bint full                # the datagram must be padded to what every path takes
     PacketBuilder builder
 
 
@@ -44,6 +44,7 @@ cdef class Assembler:
     cdef bint is_client
     cdef bytes token                         # for Initial packets
     cdef size_t datagram_size                # largest datagram to send
+    cdef size_t reserved                     # of the window, for a probe of the path MTU
     cdef int64_t pacing_at                   # when pacing lets the next packet go, 0 for now
     cdef uint64_t skip_at                    # packet number to leave out
     cdef int acks_only                       # packets since the last ack-eliciting one
@@ -51,8 +52,12 @@ cdef class Assembler:
     cdef uint64_t packets_sent, bytes_sent
 
     cdef AckTracker acks(self, int space)
+    cdef int set_datagram_size(self, size_t size) except -1
     cdef uint64_t _next_skip(self, uint64_t number) except? 0
-    cdef size_t write_batch(self, uint8_t* out, size_t capacity, int64_t now, size_t* segment_size) except? 0
+    cdef size_t write_batch(
+        self, uint8_t* out, size_t capacity, size_t most, int64_t now, size_t* segment_size
+    ) except? 0
+    cdef size_t _write_mtu_probe(self, uint8_t* out, size_t capacity, int64_t now) except? 0
     cdef bint may_send(self) noexcept
     cdef size_t _write_datagram(self, uint8_t* out, size_t size, int64_t now, Packet* job, bint* last) except? 0
     cdef bint _pacing_allows(self, size_t size, int64_t now) noexcept

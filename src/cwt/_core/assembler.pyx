@@ -10,14 +10,15 @@ from cwt._core.recovery.acks cimport AckTracker
 from cwt._core.wire.cursor cimport (
     put_bytes, put_u32, put_u8, put_varint, put_varint_of, put_zeros, room, writer,
 )
-from cwt._core.wire.frame cimport PATH_RESPONSE, PING, can_record, record, start_packet
-from cwt._core.wire.packet cimport HANDSHAKE, INITIAL, long_header_byte, number_length
+from cwt._core.wire.frame cimport PADDING, PATH_RESPONSE, PING, can_record, record, start_packet
+from cwt._core.wire.packet cimport HANDSHAKE, INITIAL, MIN_INITIAL_SIZE, long_header_byte, number_length
 
 cdef enum:
     MIN_DRAFT = 64           # bytes a datagram must have left for another packet
     MAX_LENGTH = 16383       # what the two bytes of a long header's Length field hold
     SKIP_INTERVAL = 500      # packets, on average twice that, between numbers left out
     ACKS_BEFORE_PING = 32    # packets with nothing but an ACK before one asks for an ACK itself
+    SMALL_PROBES = 2         # probe timeouts in a row after which large packets may be what is lost
 
 
 @cython.final
@@ -45,9 +46,9 @@ cdef class Assembler:
         return number + SKIP_INTERVAL + int.from_bytes(self.random(2), "big") % SKIP_INTERVAL
 
     cdef size_t write_batch(
-        self, uint8_t* out, size_t capacity, int64_t now, size_t* segment_size
+        self, uint8_t* out, size_t capacity, size_t most, int64_t now, size_t* segment_size
     ) except? 0:
-        # Datagrams of equal size, the last perhaps shorter; their sum, 0 for none.
+        # Up to *most* datagrams of equal size, the last perhaps shorter; their sum, 0 for none.
         cdef Packet jobs[MAX_BATCH]
         cdef size_t total = 0, size, count = 0, sealed = 0
         cdef bint last = False
@@ -59,8 +60,15 @@ cdef class Assembler:
         self.recovery.pacer.update(
             self.recovery.congestion.pacing_rate(self.recovery.rtt), self.datagram_size, now
         )
-        while count < MAX_BATCH and capacity - total >= self.datagram_size and not last:
+        total = self._write_mtu_probe(out, capacity, now)
+        if total:
+            segment_size[0] = total
+            return total
+        most = min(most, <size_t>MAX_BATCH)
+        while count < most and capacity - total >= self.datagram_size and not last:
             size = min(self.datagram_size, self.paths.current.allowance())
+            if self.recovery.pto_count >= SMALL_PROBES:
+                size = min(size, self.paths.current.mtu.base)
             if size < self.datagram_size and not self.may_send():
                 break
             jobs[sealed].data = NULL
@@ -78,8 +86,45 @@ cdef class Assembler:
                 break
         if sealed:
             self.keys.seal(2, jobs, sealed)
+        if total and segment_size[0] == self.datagram_size and self.handshake.confirmed:
+            self.paths.current.mtu.on_full(now)
         self.bytes_sent += total
         return total
+
+    cdef int set_datagram_size(self, size_t size) except -1:
+        # The path takes more than was known, or less.
+        self.datagram_size = size
+        return self.recovery.congestion.set_max_datagram_size(size)
+
+    cdef size_t _write_mtu_probe(self, uint8_t* out, size_t capacity, int64_t now) except? 0:
+        # A datagram larger than any before, if it is time for one (RFC 8899 Section 4.1).  It is of no use
+        # to the application, so it waits until the window has room for it; data then leaves it that room.
+        cdef Draft draft
+        cdef Packet job
+        cdef bint last = False
+        cdef uint64_t number
+        cdef size_t size = self.paths.current.mtu.due(now)
+        self.reserved = 0
+        if size == 0 or size > capacity or 2 * size > self.recovery.congestion.window or (
+            self.recovery.pto_count or self.recovery.probes[2] or not self.paths.current.validated
+        ):
+            return 0
+        if not self.recovery.may_send(size) or not self._pacing_allows(self.datagram_size, now):
+            self.reserved = size
+            return 0
+        if not self._start_draft(2, out, 0, size, &draft):
+            return 0
+        number = self.recovery.application.next
+        put_u8(&draft.builder.w, PING)
+        put_zeros(&draft.builder.w, room(&draft.builder.w))
+        record(&draft.builder, PADDING, number, 0, 0, False)
+        draft.builder.mtu_probe = True
+        self.paths.current.mtu.on_probe_sent(number, size)
+        size = self._finish(out, size, &draft, 1, now, &job, &last)
+        self.keys.seal(2, &job, 1)
+        self.paths.current.sent += size
+        self.bytes_sent += size
+        return size
 
     cdef bint may_send(self) noexcept:
         # Whether the anti-amplification limit leaves room for a datagram.  During the handshake it must
@@ -102,7 +147,7 @@ cdef class Assembler:
             # Handshake messages are few, and 1-RTT packets that cannot be acknowledged before them
             # must not hold them back.
             allow_data = space != 2 or self.recovery.probes[space] > 0 or (
-                self.recovery.may_send(size) and self._pacing_allows(size, now)
+                self.recovery.may_send(size + self.reserved) and self._pacing_allows(size, now)
             )
             if not self.acks(space).is_due(now) and not (allow_data and self._wants(space)):
                 continue
@@ -227,19 +272,19 @@ cdef class Assembler:
         # Pad, fill in lengths, remember, seal.
         cdef Draft* draft = &drafts[count - 1]
         cdef size_t end
-        cdef bint full = False
+        cdef size_t least = 0
         cdef Packet packet
         cdef int i
         for i in range(count):
             # Section 14.1: a client's Initial packets, and a server's that elicit an answer.
             if drafts[i].space == 0 and (self.is_client or drafts[i].builder.ack_eliciting):
-                full = True
+                least = size
             # Sections 8.2.1 and 8.2.2: so do datagrams that validate a path, as far as they may.
             if drafts[i].full:
-                full = True
+                least = max(least, min(size, <size_t>MIN_INITIAL_SIZE))
         end = draft.builder.w.pos - out + TAG_LENGTH
-        if full and end < size:
-            put_zeros(&draft.builder.w, min(size - end, room(&draft.builder.w)))
+        if end < least:
+            put_zeros(&draft.builder.w, min(least - end, room(&draft.builder.w)))
             draft.builder.in_flight = True
         for i in range(count):
             draft = &drafts[i]
@@ -278,7 +323,7 @@ cdef class Assembler:
         cdef bytes data
         cdef size_t size
         data, self.paths.to, self.paths.from_, size = self.paths.elsewhere.pop(0)
-        size = min(min(size, self.datagram_size), capacity)
+        size = min(min(size, <size_t>MIN_INITIAL_SIZE), capacity)
         if not self._start_draft(2, out, 0, size, &draft):
             return 0
         if not put_u8(&draft.builder.w, PATH_RESPONSE) or not put_bytes(

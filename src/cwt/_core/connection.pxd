@@ -42,8 +42,12 @@ cdef class Connection(Router):
     ) except -1
     cdef int _fail(self, object error) except -1
 
-    cdef size_t write_batch(self, uint8_t* out, size_t capacity, int64_t now, size_t* segment_size) except? 0
-    cdef size_t _write(self, uint8_t* out, size_t capacity, int64_t now, size_t* segment_size) except? 0
+    cdef size_t write_batch(
+        self, uint8_t* out, size_t capacity, size_t most, int64_t now, size_t* segment_size
+    ) except? 0
+    cdef size_t _write(
+        self, uint8_t* out, size_t capacity, size_t most, int64_t now, size_t* segment_size
+    ) except? 0
     cdef int _abandon(self, object error) except -1
     cdef int64_t next_timeout(self, int64_t now) noexcept
     cdef int timeout_at(self, int64_t now) except -1

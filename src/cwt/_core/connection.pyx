@@ -11,10 +11,11 @@ from cwt._core.crypto.aead cimport TAG_LENGTH
 from cwt._core.handshake cimport Handshake
 from cwt._core.idle cimport IdleTimer
 from cwt._core.intake cimport Intake, SHORT_CID_LENGTH
-from cwt._core.keyring cimport Keyring
+from cwt._core.keyring cimport MAX_BATCH, Keyring
 from cwt._core.path cimport Paths
 from cwt._core.recovery.acks cimport AckTracker
 from cwt._core.recovery.loss cimport LossRecovery
+from cwt._core.recovery.mtu cimport MAX_DATAGRAM
 from cwt._core.recovery.pacer cimport Pacer
 from cwt._core.recovery.rtt cimport RttEstimator
 from cwt._core.router cimport Router, new_controller
@@ -30,7 +31,7 @@ from cwt.errors import (
 )
 
 cdef enum:
-    MAX_BATCH_BYTES = 65507
+    MAX_BATCH_BYTES = MAX_DATAGRAM
 
 
 cdef object internal_error(object cause):
@@ -94,7 +95,10 @@ cdef class Connection(Router):
         self.local_ids = LocalIds()
         self.remote_ids = RemoteIds(config.active_connection_id_limit)
         self.closing = Closing()
-        self.paths = Paths(local, remote, is_client or address_validated)
+        self.paths = Paths(
+            local, remote, is_client or address_validated, min(config.max_udp_payload_size, MAX_DATAGRAM),
+            min(config.mtu_discovery_limit, MAX_DATAGRAM) if config.mtu_discovery else 0,
+        )
         self.acks_initial = AckTracker()
         self.acks_handshake = AckTracker()
         self.acks_application = AckTracker(
@@ -102,7 +106,8 @@ cdef class Connection(Router):
         )
         self.recovery = LossRecovery(
             RttEstimator(<int64_t>(config.initial_rtt * 1e9)),
-            new_controller(config, config.max_udp_payload_size), Pacer(config.pacing), is_client,
+            new_controller(config, self.paths.current.mtu.size), Pacer(config.pacing),
+            self.paths.current.mtu, is_client,
         )
         self.idle = IdleTimer(
             <int64_t>(config.max_idle_timeout * 1e9), <int64_t>((config.keep_alive_interval or 0) * 1e9)
@@ -133,8 +138,7 @@ cdef class Connection(Router):
 
     cdef Assembler _make_assembler(self):
         cdef Assembler assembler = Assembler(
-            self.random, min(self.config.max_udp_payload_size, MAX_BATCH_BYTES), self.version,
-            self.is_client,
+            self.random, self.paths.current.mtu.size, self.version, self.is_client
         )
         assembler.handshake = self.handshake
         assembler.keys = self.keys
@@ -291,7 +295,7 @@ cdef class Connection(Router):
             rtt.smoothed / 1e9, rtt.variation / 1e9, rtt.minimum / 1e9, rtt.latest / 1e9,
             self.recovery.congestion.window, self.recovery.bytes_in_flight, self.recovery.pto_count,
             self.datagrams.dropped_incoming, self.datagrams.dropped_outgoing, self.datagrams.lost,
-            len(self.streams.by_id),
+            len(self.streams.by_id), self.paths.current.mtu.size,
         )
 
     cdef void _tick(self, int64_t now) noexcept:
@@ -367,8 +371,8 @@ cdef class Connection(Router):
     def send(self, double now):
         """The next datagram as ``(bytes, SendInfo)``, or None when nothing is to be sent now."""
         cdef uint8_t buffer[MAX_BATCH_BYTES]
-        cdef size_t segment = 0, size, limit = self.assembler.datagram_size
-        size = self.write_batch(buffer, limit, nanoseconds(now), &segment)
+        cdef size_t segment = 0, size
+        size = self.write_batch(buffer, MAX_BATCH_BYTES, 1, nanoseconds(now), &segment)
         if size == 0:
             return None
         return buffer[:size], SendInfo(self.paths.to, self.paths.from_, now)
@@ -378,19 +382,19 @@ cdef class Connection(Router):
         shorter, fit for UDP_SEGMENT; or None."""
         cdef uint8_t buffer[MAX_BATCH_BYTES]
         cdef size_t segment = 0, size
-        size = self.write_batch(buffer, MAX_BATCH_BYTES, nanoseconds(now), &segment)
+        size = self.write_batch(buffer, MAX_BATCH_BYTES, MAX_BATCH, nanoseconds(now), &segment)
         if size == 0:
             return None
         return buffer[:size], segment, SendInfo(self.paths.to, self.paths.from_, now)
 
     cdef size_t write_batch(
-        self, uint8_t* out, size_t capacity, int64_t now, size_t* segment_size
+        self, uint8_t* out, size_t capacity, size_t most, int64_t now, size_t* segment_size
     ) except? 0:
-        """Datagrams of equal size, the last perhaps shorter, into *out*; their sum, 0 for none."""
+        """Up to *most* datagrams of equal size, the last perhaps shorter, into *out*; their sum, 0 for none."""
         cdef size_t total = 0
         self._tick(now)
         try:
-            total = self._write(out, capacity, now, segment_size)
+            total = self._write(out, capacity, most, now, segment_size)
         except TransportError as error:
             self._fail(error)
         except Exception as error:
@@ -400,16 +404,17 @@ cdef class Connection(Router):
         return total
 
     cdef size_t _write(
-        self, uint8_t* out, size_t capacity, int64_t now, size_t* segment_size
+        self, uint8_t* out, size_t capacity, size_t most, int64_t now, size_t* segment_size
     ) except? 0:
         cdef size_t total = 0
+        self._follow_mtu(now)
         self.paths.to = self.paths.current.remote
         self.paths.from_ = self.paths.current.local
         if self.closing.state == OPEN and self.paths.elsewhere:
             total = self.assembler.write_elsewhere(out, capacity, now)
             segment_size[0] = total
         elif self.closing.state == OPEN:
-            total = self.assembler.write_batch(out, capacity, now, segment_size)
+            total = self.assembler.write_batch(out, capacity, most, now, segment_size)
             if self.is_client and self.assembler.handshake_sent and self.keys.can_write(0):
                 self._discard(0)             # RFC 9001 Section 4.9.1
         elif self.closing.state != CLOSED:
@@ -450,6 +455,7 @@ cdef class Connection(Router):
         if self.assembler.may_send():
             best = earlier(best, self.recovery.next_timeout(now))
             best = earlier(best, self.assembler.pacing_at)
+            best = earlier(best, self.paths.current.mtu.next_timeout(now))
             for space in range(3):
                 best = earlier(best, self.acks(space).next_timeout())
         return earlier(best, self.paths.current.challenge_deadline)
@@ -625,7 +631,7 @@ cdef class Connection(Router):
         if limit < 2:
             return 0
         # Short header, longest packet number, tag, frame type.
-        fits = self.assembler.datagram_size - 1 - self.remote_ids.current.length - 4 - TAG_LENGTH - 1
+        fits = self.paths.current.mtu.size - 1 - self.remote_ids.current.length - 4 - TAG_LENGTH - 1
         return min(limit - 1, fits)
 
     def initiate_key_update(self):

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
+from cwt._core.recovery.mtu cimport PathMtu
 from cwt._core.wire.frame cimport PacketBuilder
 
 cdef enum:
@@ -16,6 +17,7 @@ cdef class Path:
     cdef bint challenge_pending
     cdef int64_t challenge_deadline          # when validation has failed, 0 for none
     cdef bint other_host                     # than the path before
+    cdef readonly PathMtu mtu
 
     cdef uint64_t allowance(self) noexcept
     cdef int start_validation(self, bytes challenge, int64_t deadline) except -1
@@ -27,9 +29,13 @@ cdef class Paths:
     cdef readonly Path previous
     cdef object source, destination          # of the datagram being read
     cdef object to, from_                    # of the datagrams written last
+    cdef size_t datagram_size                # to begin with, on every path
+    cdef size_t mtu_limit                    # of the search for larger ones, 0 for no search
     cdef list responses                      # data of PATH_CHALLENGE to be answered
     cdef list elsewhere                      # the same for other addresses: (data, remote, local, size)
 
+    cdef Path _make(self, object local, object remote, bint validated)
+    cdef int set_mtu_limit(self, size_t limit) except -1
     cdef bint is_current(self, object remote) except -1
     cdef int received(self, object remote, size_t size) except -1
     cdef int follow(

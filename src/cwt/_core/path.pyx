@@ -4,6 +4,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
+from cwt._core.recovery.mtu cimport PathMtu
 from cwt._core.wire.cursor cimport put_bytes, put_u8, room
 from cwt._core.wire.frame cimport (
     PATH_CHALLENGE, PATH_RESPONSE, PacketBuilder, can_record, record,
@@ -14,10 +15,11 @@ from cwt._core.wire.frame cimport (
 cdef class Path:
     """A pair of addresses, and whether the peer has proved that it is there."""
 
-    def __init__(self, local, remote, bint validated):
+    def __init__(self, local, remote, bint validated, PathMtu mtu):
         self.local = local
         self.remote = remote
         self.validated = validated
+        self.mtu = mtu
 
     cdef uint64_t allowance(self) noexcept:
         # Bytes that may be sent now (Section 8.1).
@@ -46,10 +48,24 @@ cdef class Path:
 cdef class Paths:
     """The path in use, and the one to fall back on while a new one is validated (Section 9.3)."""
 
-    def __init__(self, local, remote, bint validated):
-        self.current = Path(local, remote, validated)
+    def __init__(self, local, remote, bint validated, size_t datagram_size, size_t mtu_limit):
+        self.datagram_size = datagram_size
+        self.mtu_limit = mtu_limit
+        self.current = self._make(local, remote, validated)
         self.responses = []
         self.elsewhere = []
+
+    cdef Path _make(self, object local, object remote, bint validated):
+        # Nothing is known of the MTU of another path (Section 14.3).
+        return Path(
+            local, remote, validated, PathMtu(self.datagram_size, self.mtu_limit, self.mtu_limit > 0)
+        )
+
+    cdef int set_mtu_limit(self, size_t limit) except -1:
+        # The peer takes no larger datagrams (Section 18.2).
+        self.datagram_size = min(self.datagram_size, limit)
+        self.mtu_limit = min(self.mtu_limit, limit)
+        return self.current.mtu.set_limit(limit)
 
     cdef bint is_current(self, object remote) except -1:
         return remote is self.current.remote or remote == self.current.remote
@@ -74,7 +90,7 @@ cdef class Paths:
             return 0
         if old.validated:
             self.previous = old
-        self.current = Path(local, remote, False)
+        self.current = self._make(local, remote, False)
         self.current.received = credit
         self.current.other_host = old.other_host and not old.validated or remote[0] != old.remote[0]
         self.current.start_validation(challenge, deadline)

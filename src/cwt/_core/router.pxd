@@ -59,6 +59,7 @@ cdef class Router(PacketHandler):
     cdef int _confirm(self) except -1
     cdef int _discard(self, int space) except -1
     cdef int _start_recovery_anew(self) except -1
+    cdef int _follow_mtu(self, int64_t now) except -1
     cdef int64_t _pto(self) noexcept
     cdef int _issue_ids(self) except -1
     cdef tuple new_connection_id(self)

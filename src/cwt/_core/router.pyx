@@ -8,6 +8,7 @@ from cwt._core.intake cimport PacketHandler, SHORT_CID_LENGTH
 from cwt._core.keyring cimport Opened
 from cwt._core.recovery.acks cimport AckTracker
 from cwt._core.recovery.congestion cimport CongestionController
+from cwt._core.recovery.mtu cimport MAX_DATAGRAM, PathMtu
 from cwt._core.wire.cursor cimport Reader, read_bytes, read_varint, reader
 from cwt._core.wire.frame cimport (
     ACK, ACK_ECN, APPLICATION_CLOSE, AckFrame, CRYPTO, CloseFrame, DATAGRAM, DATAGRAM_WITH_LENGTH,
@@ -133,6 +134,18 @@ cdef class Router(PacketHandler):
         # What was learnt of another path does not hold for this one (Section 9.4).
         self.recovery.rtt.reset()
         self.recovery.congestion = new_controller(self.config, self.assembler.datagram_size)
+        return 0
+
+    cdef int _follow_mtu(self, int64_t now) except -1:
+        # What the path takes may have changed, and so may the path.
+        cdef PathMtu mtu = self.paths.current.mtu
+        if self.recovery.mtu is not mtu:
+            self.recovery.mtu = mtu
+            mtu.attach(self.recovery.application.next)
+        if self.handshake.confirmed and self.paths.current.validated:
+            mtu.start(now)
+        if mtu.size != self.assembler.datagram_size:
+            self.assembler.set_datagram_size(mtu.size)
         return 0
 
     cdef int on_retry(self, bytes token) except -1:
@@ -345,9 +358,7 @@ cdef class Router(PacketHandler):
         self.local_ids.set_peer_limit(params.active_connection_id_limit)
         self.datagrams.peer_max_frame_size = params.max_datagram_frame_size
         self.peer_max_datagram_frame_size = params.max_datagram_frame_size
-        self.assembler.datagram_size = min(
-            self.assembler.datagram_size, <size_t>params.max_udp_payload_size
-        )
+        self.paths.set_mtu_limit(min(<uint64_t>params.max_udp_payload_size, <uint64_t>MAX_DATAGRAM))
         if params.stateless_reset_token is not None:
             self.remote_ids.set_token(params.stateless_reset_token)
         self.news = True
@@ -403,6 +414,8 @@ cdef class Router(PacketHandler):
             self.acks(space).on_acked(r.id)
         elif r.type == CRYPTO:
             self.handshake.on_acked(space, r)
+        elif r.type == PADDING:
+            self.recovery.mtu.on_probe_acked(r.id)
         elif r.type == RETIRE_CONNECTION_ID:
             self.remote_ids.on_acked(r)
         return 0
@@ -418,6 +431,8 @@ cdef class Router(PacketHandler):
             self.remote_ids.on_lost(r)
         elif r.type == DATAGRAM:
             self.datagrams.lost += 1
+        elif r.type == PADDING:
+            self.recovery.mtu.on_probe_lost(r.id)
         elif r.type == PATH_CHALLENGE and self.paths.current.challenge is not None:
             self.paths.current.challenge_pending = True
         return 0

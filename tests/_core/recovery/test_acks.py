@@ -12,7 +12,7 @@ from tests._core.raw_peer import HANDSHAKE, ONE_RTT, PADDING, PING, RawClient, a
 from tests._core.support import connected
 
 DELAY = 25_000_000
-CONFIG = TransportConfig(grease=False, pacing=False)
+CONFIG = TransportConfig(grease=False, mtu_discovery=False, pacing=False)
 
 
 def tracker() -> AckTracker:
@@ -110,7 +110,9 @@ def test_ranges_on_the_wire() -> None:
 
 
 def test_the_delay_on_the_wire() -> None:
-    client, server = connected(TransportConfig(grease=False, max_ack_delay=0.1))
+    client, server = connected(
+        TransportConfig(grease=False, mtu_discovery=False, max_ack_delay=0.1)
+    )
     client.inject(client.packet(ONE_RTT, PING))
     client.collect()
     assert not client.frames(0x02)

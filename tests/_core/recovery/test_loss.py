@@ -23,7 +23,7 @@ from tests._core.raw_peer import (
 )
 from tests._core.support import connected, connected_client
 
-CONFIG = TransportConfig(grease=False, pacing=False)
+CONFIG = TransportConfig(grease=False, mtu_discovery=False, pacing=False)
 
 
 def numbers(client: RawClient | RawServer, kind: int) -> list[int]:

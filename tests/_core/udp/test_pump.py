@@ -162,3 +162,27 @@ def test_both_forget_a_closed_connection(ports: tuple[Port, Port]) -> None:
         lambda: not server.endpoint.connections and not client.endpoint.connections,
     )
     assert getattr(server.connections[0].termination, "code", None) == 7
+
+
+def test_packets_grow_to_what_the_loopback_interface_takes(ports: tuple[Port, Port]) -> None:
+    server, client = ports
+    connection = client.endpoint.connect(NAME, server.address, client_context(), time.monotonic())
+    drive([server, client], lambda: connection.is_established and server.connections)
+    accepted = server.connections[0]
+    stream_id = connection.open_stream()
+    assert stream_id is not None
+    received = written = 0
+
+    def work() -> bool:
+        nonlocal received, written
+        written += connection.stream_send(stream_id, bytes(200_000))
+        if received or accepted.readable():
+            while (got := accepted.stream_recv(stream_id)) is not None:
+                assert not any(got[0])
+                received += len(got[0])
+        return connection.stats().mtu > 60_000 and received > 1_000_000
+
+    drive([server, client], work)
+    before = connection.stats().packets_sent, received
+    drive([server, client], lambda: work() and received > before[1] + 5_000_000)
+    assert (received - before[1]) / (connection.stats().packets_sent - before[0]) > 30_000

@@ -5,12 +5,18 @@ from libc.stdint cimport int64_t, uint64_t
 from cwt._core.recovery.rtt cimport RttEstimator
 
 
+cdef inline uint64_t initial_window(uint64_t max_datagram_size) noexcept nogil:
+    # RFC 9002 Section 7.2.
+    return min(10 * max_datagram_size, max(<uint64_t>14720, 2 * max_datagram_size))
+
+
 cdef class CongestionController:
     cdef readonly uint64_t window            # bytes that may be in flight
     cdef readonly uint64_t slow_start_threshold
     cdef readonly uint64_t max_datagram_size
     cdef readonly int64_t recovery_start     # packets sent before it do not shrink the window again
 
+    cpdef int set_max_datagram_size(self, uint64_t size) except -1
     cpdef int on_sent(self, uint64_t size, uint64_t in_flight, int64_t now) except -1
     cpdef int on_acked(
         self, uint64_t size, int64_t time_sent, bint window_limited, RttEstimator rtt, int64_t now

@@ -13,9 +13,15 @@ cdef class CongestionController:
 
     def __init__(self, uint64_t max_datagram_size=1200):
         self.max_datagram_size = max_datagram_size
-        self.window = min(10 * max_datagram_size, max(<uint64_t>14720, 2 * max_datagram_size))
+        self.window = initial_window(max_datagram_size)
         self.slow_start_threshold = <uint64_t>-1
         self.recovery_start = -1
+
+    cpdef int set_max_datagram_size(self, uint64_t size) except -1:
+        """The path takes datagrams of *size* bytes now: the window stays, and room for two of them."""
+        self.max_datagram_size = size
+        self.window = max(self.window, 2 * size)
+        return 0
 
     cpdef int on_sent(self, uint64_t size, uint64_t in_flight, int64_t now) except -1:
         """A packet of *size* bytes went out; *in_flight* was the sum before it."""

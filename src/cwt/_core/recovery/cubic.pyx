@@ -45,6 +45,12 @@ cdef class Cubic(CongestionController):
         self.last_round_minimum = NO_RTT
         self.round_minimum = NO_RTT
 
+    cpdef int set_max_datagram_size(self, uint64_t size) except -1:
+        # What is counted in datagrams: the growth of an epoch starts over from the window as it is.
+        self.w_max *= <double>self.max_datagram_size / size
+        self.epoch_start = -1
+        return CongestionController.set_max_datagram_size(self, size)
+
     cpdef int on_acked(
         self, uint64_t size, int64_t time_sent, bint window_limited, RttEstimator rtt, int64_t now
     ) except -1:

@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from cwt._core.recovery.congestion cimport CongestionController
+from cwt._core.recovery.mtu cimport PathMtu
 from cwt._core.recovery.pacer cimport Pacer
 from cwt._core.recovery.rtt cimport RttEstimator
 from cwt._core.recovery.sent cimport RecordHandler, SentPacket, SentPackets
@@ -16,6 +17,7 @@ cdef class LossRecovery:
     cdef readonly RttEstimator rtt
     cdef readonly CongestionController congestion
     cdef readonly Pacer pacer
+    cdef PathMtu mtu                         # of the path in use
     cdef SentPackets initial, handshake, application
     cdef int64_t largest_acked[SPACES]       # -1 for none
     cdef int64_t loss_time[SPACES]           # 0 for none

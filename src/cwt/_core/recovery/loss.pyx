@@ -4,10 +4,11 @@ cimport cython
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from cwt._core.recovery.congestion cimport CongestionController
+from cwt._core.recovery.mtu cimport PathMtu
 from cwt._core.recovery.pacer cimport Pacer
 from cwt._core.recovery.rtt cimport RttEstimator
 from cwt._core.recovery.sent cimport (
-    ACKED, ELICITING, OUTSTANDING, RecordHandler, SentPacket, SentPackets,
+    ACKED, ELICITING, MTU_PROBE, OUTSTANDING, RecordHandler, SentPacket, SentPackets,
 )
 from cwt._core.wire.cursor cimport read_varint
 from cwt._core.wire.frame cimport ACK, AckFrame, PacketBuilder
@@ -28,11 +29,14 @@ cdef class LossRecovery:
     What packets carried goes back to its owners through a ``RecordHandler`` given to each call.
     """
 
-    def __init__(self, RttEstimator rtt, CongestionController congestion, Pacer pacer, bint is_client):
+    def __init__(
+        self, RttEstimator rtt, CongestionController congestion, Pacer pacer, PathMtu mtu, bint is_client
+    ):
         cdef int space
         self.rtt = rtt
         self.congestion = congestion
         self.pacer = pacer
+        self.mtu = mtu
         self.is_client = is_client
         self.peer_validated = not is_client
         self.initial = SentPackets()
@@ -133,6 +137,8 @@ cdef class LossRecovery:
             self.bytes_acked += copy.size
             if copy.flags & ELICITING:
                 eliciting[0] = True
+            if copy.size > self.mtu.base:
+                self.mtu.on_packet_acked(copy.number, copy.size)
             self.congestion.on_acked(copy.size, copy.time, limited, self.rtt, now)
             for i in range(copy.frame_count):
                 handler.record_acked(s.frame(&copy, i), space)
@@ -145,6 +151,8 @@ cdef class LossRecovery:
         self.bytes_in_flight -= copy.size
         self.packets_lost += 1
         self.bytes_lost += copy.size
+        if copy.size > self.mtu.base and not copy.flags & MTU_PROBE:
+            self.mtu.on_packet_lost(copy.number, copy.size)
         for i in range(copy.frame_count):
             handler.record_lost(s.frame(&copy, i), space)
         return 0
@@ -169,6 +177,9 @@ cdef class LossRecovery:
             if time + delay > now and <uint64_t>self.largest_acked[space] < packet.number + PACKET_THRESHOLD:
                 self.loss_time[space] = time + delay
                 break
+            if packet.flags & MTU_PROBE:
+                self._lose(s, packet, space, handler)
+                continue
             newest = time
             if packet.flags & ELICITING and time > self.first_sample_time:
                 if run_start < 0:
@@ -177,6 +188,7 @@ cdef class LossRecovery:
             self._lose(s, packet, space, handler)
         if newest < 0:
             return 0
+        self.mtu.on_losses_known()
         self.congestion.on_lost(newest, now)
         if self.rtt.has_sample and run > PERSISTENT_CONGESTION_PTOS * self.rtt.pto(True):
             self.congestion.on_persistent_congestion()
@@ -262,7 +274,7 @@ cdef class LossRecovery:
         cdef int i, left = self.probes[space]
         for position in range(s.head, s.tail):
             packet = s.at(position)
-            if packet.flags & (OUTSTANDING | ELICITING) != OUTSTANDING | ELICITING:
+            if packet.flags & (OUTSTANDING | ELICITING | MTU_PROBE) != OUTSTANDING | ELICITING:
                 continue
             copy = packet[0]
             for i in range(copy.frame_count):

@@ -1,14 +1,15 @@
 """Spreading packets over the round trip (RFC 9002 Section 7.7).
 
 A token bucket.  Event loops wake with about a millisecond's precision, so the bucket holds what the rate
-gives in two, and never less than ten datagrams.
+gives in two, and never less than an initial window.
 """
 
 cimport cython
 from libc.stdint cimport int64_t, uint64_t
 
+from cwt._core.recovery.congestion cimport initial_window
+
 cdef enum:
-    BURST_DATAGRAMS = 10
     BURST_TIME = 2_000_000   # nanoseconds
 
 
@@ -23,7 +24,7 @@ cdef class Pacer:
 
     cpdef void update(self, uint64_t rate, uint64_t max_datagram_size, int64_t now) noexcept:
         """Fill the bucket up to *now* at *rate*."""
-        cdef double burst = max(rate * (BURST_TIME / 1e9), <double>(BURST_DATAGRAMS * max_datagram_size))
+        cdef double burst = max(rate * (BURST_TIME / 1e9), <double>initial_window(max_datagram_size))
         if self.last < 0:
             self.tokens = burst
         elif now > self.last:

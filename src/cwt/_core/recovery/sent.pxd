@@ -9,6 +9,7 @@ cdef enum:
     ELICITING = 2
     IN_FLIGHT = 4
     ACKED = 8
+    MTU_PROBE = 16           # its loss says nothing about congestion (RFC 9000 Section 14.4)
 
 cdef struct SentPacket:
     uint64_t number

@@ -94,6 +94,8 @@ cdef class SentPackets:
         packet.first_frame = self.frame_tail
         packet.frame_count = <uint16_t>p.record_count
         packet.flags = OUTSTANDING | IN_FLIGHT | (ELICITING if p.ack_eliciting else 0)
+        if p.mtu_probe:
+            packet.flags |= MTU_PROBE
         for i in range(p.record_count):
             self.frames[self.frame_tail & self.frame_mask] = p.records[i]
             self.frame_tail += 1

@@ -7,6 +7,7 @@ from libc.stdint cimport int64_t, uint8_t
 
 from cwt._core.connection cimport Connection, nanoseconds
 from cwt._core.endpoint cimport Endpoint
+from cwt._core.keyring cimport MAX_BATCH
 from cwt._core.udp.socket cimport Received, UdpSocket
 
 cdef enum:
@@ -86,7 +87,7 @@ cdef class Pump:
     cdef bint _transmit(self, Connection connection, int64_t now, size_t* sent) except -1:
         # One batch of one connection; False when the socket would block.
         cdef size_t segment = 0
-        sent[0] = connection.write_batch(self.buffer, BUFFER, now, &segment)
+        sent[0] = connection.write_batch(self.buffer, BUFFER, MAX_BATCH, now, &segment)
         if sent[0] == 0:
             return True
         self.held = sent[0]

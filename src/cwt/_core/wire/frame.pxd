@@ -56,6 +56,7 @@ cdef struct PacketBuilder:
     int record_count
     bint ack_eliciting
     bint in_flight
+    bint mtu_probe
 
 cdef struct AckFrame:
     uint64_t largest
@@ -101,6 +102,7 @@ cdef inline void start_packet(PacketBuilder* p, uint8_t* data, size_t length) no
     p.record_count = 0
     p.ack_eliciting = False
     p.in_flight = False
+    p.mtu_probe = False
 
 
 cdef inline bint can_record(const PacketBuilder* p) noexcept nogil:
