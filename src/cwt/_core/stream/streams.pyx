@@ -604,9 +604,9 @@ cdef class Streams:
         cdef bytes out
         if stream is None or stream.recv is None or stream.recv.was_reset:
             return b""
-        length = min(length, stream.recv.buffer.available())
+        length = min(length, stream.recv.available())
         out = PyBytes_FromStringAndSize(NULL, length)
-        stream.recv.buffer.peek(<uint8_t*>PyBytes_AS_STRING(out), length)
+        stream.recv.peek(<uint8_t*>PyBytes_AS_STRING(out), length)
         return out
 
     cdef Py_ssize_t read_into(
