@@ -5,7 +5,7 @@
 #   ARGS='-k varint'    passed on to what the target runs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browsers bench compare targets lint format types asan fuzz coverage clean
+.PHONY: help demo test browsers bench compare targets instructions lint format types asan fuzz coverage clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -19,7 +19,7 @@ FUZZ_RUNS ?= 1000000
 
 help:                      ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name text; do \
-	  printf '  make %-10s %s\n' "$$name" "$$text"; done
+	  printf '  make %-12s %s\n' "$$name" "$$text"; done
 
 demo: $(VENV)/built        ## self-check, then the demo server and its page; ARGS=--once: self-check only
 	$(RUN)cwt demo $(ARGS)
@@ -36,6 +36,9 @@ compare: $(VENV)/built     ## only the side-by-side comparison; ARGS='--json out
 
 targets: $(VENV)/built     ## what cwt should reach, measured here; ARGS='bulk --rounds 9' for some
 	$(RUN)python -m benchmarks.targets $(ARGS)
+
+instructions: $(VENV)/built ## CPU instructions per packet by callgrind, and their change; ARGS=--save
+	$(RUN)python -m benchmarks.instructions $(ARGS)
 
 lint: $(VENV)/ready        ## ruff, ruff format and cython-lint
 	$(RUN)ruff check $(CODE)

@@ -5,6 +5,7 @@ held at a size, so that what is measured is the work and not how slowly it is se
 """
 
 cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove
 
@@ -42,6 +43,7 @@ cdef class Link:
     cdef uint64_t window
     cdef uint32_t loss, reorder              # of 2**16
     cdef uint64_t state
+    cdef list taken
     cdef readonly uint64_t packets, lost
     cdef uint8_t out[BUFFER]
     cdef uint8_t wire[BUFFER]
@@ -50,6 +52,7 @@ cdef class Link:
         self.client = client
         self.server = server
         self.window = window
+        self.taken = []
         self.state = 88172645463325252
 
     def disturb(self, *, double loss=0.0, double reorder=0.0):
@@ -65,14 +68,28 @@ cdef class Link:
 
     def up(self, double now):
         """Move what the client has to send; the bytes."""
-        return self._move(self.client, self.server, CLIENT, SERVER, nanoseconds(now))
+        return self._move(self.client, self.server, CLIENT, SERVER, nanoseconds(now), False)
 
     def down(self, double now):
         """Move what the server has to send; the bytes."""
-        return self._move(self.server, self.client, SERVER, CLIENT, nanoseconds(now))
+        return self._move(self.server, self.client, SERVER, CLIENT, nanoseconds(now), False)
+
+    def take(self, double now):
+        """As :meth:`up`, but only the sender's half: the packets wait for :meth:`give`."""
+        return self._move(self.client, self.server, CLIENT, SERVER, nanoseconds(now), True)
+
+    def give(self, double now):
+        """Let the server have what was taken."""
+        cdef bytes data
+        cdef size_t segment, size
+        for data, segment in self.taken:
+            memcpy(self.out, PyBytes_AS_STRING(data), len(data))
+            size = self._carry(len(data), segment)
+            self.server.receive(self.wire, size, segment, CLIENT, SERVER, 0, nanoseconds(now))
+        self.taken.clear()
 
     cdef size_t _move(
-        self, Endpoint sender, Endpoint receiver, tuple source, tuple destination, int64_t now
+        self, Endpoint sender, Endpoint receiver, tuple source, tuple destination, int64_t now, bint keep
     ) except? 0:
         # As Pump.transmit() on one side and Pump.receive() on the other.
         cdef list waiting
@@ -90,6 +107,9 @@ cdef class Link:
                     if size == 0:
                         break
                     total += size
+                    if keep:
+                        self.taken.append((self.out[:size], segment))
+                        continue
                     size = self._carry(size, segment)
                     receiver.receive(self.wire, size, segment, source, destination, 0, now)
                 connection.send_listed = False

@@ -31,29 +31,37 @@ CONFIG = TransportConfig(
 class MemoryPair:
     """Two endpoints, and their time."""
 
-    def __init__(self, tls: Contexts) -> None:
+    def __init__(self, tls: Contexts, config: TransportConfig = CONFIG) -> None:
         self.tls = tls
-        self.client = quic.Endpoint(CONFIG)
-        self.server = quic.Endpoint(CONFIG, tls=tls.server, max_handshakes=100_000)
+        self.client = quic.Endpoint(config)
+        self.server = quic.Endpoint(config, tls=tls.server, max_handshakes=100_000)
         module = build.load("benchmark_link", "link.pyx")
         self.link = module.Link(self.client, self.server, window=WINDOW)
         self.now = 1.0
         self.received = 0
         self._buffer = bytearray(CHUNK)
 
-    def exchange(self) -> None:
-        """Let both ends send what they have, and the server read."""
+    def tick(self) -> None:
+        """Let time pass."""
         self.now += STEP
         self.client.on_timeout(self.now)
         self.server.on_timeout(self.now)
+
+    def exchange(self) -> None:
+        """Let both ends send what they have, and the server read."""
+        self.tick()
         moved = self.link.up(self.now)
-        for connection in self.server.ready():
-            self._read(connection)
+        self.read()
         moved += self.link.down(self.now)
         self.client.ready()
         if not moved:
             waits = [self.client.timeout(self.now), self.server.timeout(self.now)]
             self.now += min((wait for wait in waits if wait is not None), default=0.0)
+
+    def read(self) -> None:
+        """Let the server read all that came."""
+        for connection in self.server.ready():
+            self._read(connection)
 
     def _read(self, connection: Connection) -> None:
         for stream_id in connection.readable():
@@ -64,7 +72,7 @@ class MemoryPair:
 
     def connect(self, count: int) -> list[Connection]:
         """*count* more connections, established and confirmed."""
-        made = []
+        made: list[Connection] = []
         while len(made) < count:
             some = [
                 self.client.connect("localhost", SERVER, self.tls.client, self.now, local=CLIENT)
