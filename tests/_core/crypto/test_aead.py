@@ -190,8 +190,8 @@ def test_self_test_refuses_a_wrong_cipher(back_end: str) -> None:
         aead.self_test(good, WrongMasks)  # type: ignore[arg-type]
 
 
-def run_forced(name: str, code: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "CWT_AEAD": name, "PYTHONPATH": os.pathsep.join(sys.path)}
+def run_forced(name: str, code: str, **more: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "CWT_AEAD": name, "PYTHONPATH": os.pathsep.join(sys.path), **more}
     return subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True
     )
@@ -217,6 +217,24 @@ def test_a_forced_back_end_that_is_missing_says_so() -> None:
     result = run_forced("evp", WITHOUT_EVP + "import cwt._core.crypto.aead")
     assert result.returncode != 0
     assert "CWT_AEAD asks for the evp back end" in result.stderr
+
+
+def test_environment_names_another_libcrypto() -> None:
+    code = "import cwt._core.crypto.evp as evp; print(evp.library_version)"
+    result = run_forced("", code, CWT_LIBCRYPTO="libcrypto.so.3")
+    if "libcrypto.so.3 cannot be opened" in result.stderr:
+        pytest.skip("no libcrypto.so.3 in the library path")
+    assert result.stdout.startswith("OpenSSL 3"), result.stderr
+
+
+def test_a_named_libcrypto_that_is_none_says_so() -> None:
+    result = run_forced("", "import cwt._core.crypto.aead", CWT_LIBCRYPTO="/no/such/library.so")
+    assert result.returncode != 0
+    assert "CWT_LIBCRYPTO names a library that is not usable" in result.stderr
+    assert "/no/such/library.so cannot be opened" in result.stderr
+    code = "from cwt._core.crypto import aead; print(aead.backend)"
+    result = run_forced("cryptography", code, CWT_LIBCRYPTO="/no/such/library.so")
+    assert result.stdout.strip() == "cryptography"
 
 
 def test_libcrypto_is_found_by_name_without_hashlib() -> None:

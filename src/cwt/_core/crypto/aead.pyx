@@ -2,7 +2,8 @@
 
 Two back ends give the same bytes: ``evp`` (the interpreter's libcrypto, faster) and
 ``cryptography`` (everywhere). The first that loads and passes its self-test is taken; the
-environment variable ``CWT_AEAD`` names one instead.
+environment variable ``CWT_AEAD`` names one instead, and ``CWT_LIBCRYPTO`` the file of the libcrypto
+that ``evp`` takes.
 """
 
 import os
@@ -109,7 +110,11 @@ def _choose(str forced):
     try:
         _load("evp")
         return "evp"
-    except ImportError:
+    except ImportError as error:
+        if "CWT_LIBCRYPTO" in os.environ:
+            raise ImportError(
+                f"CWT_LIBCRYPTO names a library that is not usable: {error}; unset it to let cwt choose"
+            ) from error
         _load("cryptography")
         return "cryptography"
 
