@@ -196,6 +196,23 @@ def test_dropped_endpoints_free_their_connections() -> None:
     assert live_connections() == before
 
 
+def test_a_write_that_takes_nothing_leaves_the_endpoint_at_rest() -> None:
+    endpoint = server_endpoint()
+    client = RawClient(endpoint).connect()
+    assert client.connection is not None
+    stream_id = client.connection.open_stream()
+    while client.connection.stream_send(stream_id, bytes(65536)):
+        pass
+    client.collect()
+    assert client.connection.stream_send(stream_id, bytes(65536)) > 0
+    while client.connection.stream_send(stream_id, bytes(65536)):
+        pass
+    client.collect()
+    assert endpoint.timeout(client.now) != 0
+    assert client.connection.stream_send(stream_id, b"more") == 0
+    assert endpoint.timeout(client.now) != 0  # or a loop that polls would spin
+
+
 # Stateless resets.
 
 

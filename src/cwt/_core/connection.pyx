@@ -542,7 +542,8 @@ cdef class Connection(Router):
         StreamStopped once the peer stopped reading, ValueError for a stream that cannot be written.
         """
         cdef Py_ssize_t taken = self.streams.write(stream_id, data, fin)
-        self._wake()
+        if taken or fin:
+            self._wake()
         return taken
 
     def stream_recv(self, uint64_t stream_id, size_t max_length=65536):
