@@ -16,7 +16,7 @@ from benchmarks.memory import resident
 from benchmarks.processes import TIME_LIMIT, Channel, Figures, cpu_seconds, run_pair
 from cwt.tls.development import development_certificate
 
-__all__ = ["CHUNK", "CONFIG", "Client", "run"]
+__all__ = ["CHUNK", "Client", "run"]
 
 CHUNK = 65536
 """Bytes of the application's reads and writes."""
@@ -24,8 +24,7 @@ HEAD = 8
 ANSWER = 100
 """Bytes of the response to a small request, whose stream begins with ``REQUEST``."""
 REQUEST = b"R" * HEAD
-CONFIG = cwt.Config(max_idle_timeout=300, mtu_discovery=False)
-"""With packets of 1200 bytes."""
+CONFIG = cwt.Config(max_idle_timeout=300)
 LIMITS = cwt.Limits(max_connections=50_000, max_sessions=50_000)
 
 _ENDED = (cwt.StreamReset, cwt.StreamStopped, cwt.SessionClosed, cwt.ConnectionClosed)
@@ -101,9 +100,8 @@ async def take(stream: cwt.BiStream) -> int:
 class Client:
     """The client's process: where the server is, and what it has used."""
 
-    def __init__(self, channel: Channel, port: int, certificate: bytes, config: cwt.Config) -> None:
+    def __init__(self, channel: Channel, port: int, certificate: bytes) -> None:
         self.channel = channel
-        self.config = config
         self.port = port
         self.certificate = certificate
 
@@ -112,7 +110,7 @@ class Client:
         return cwt.connect(
             f"https://127.0.0.1:{self.port}{path}",
             server_certificate_hashes=[self.certificate],
-            config=self.config,
+            config=CONFIG,
         )
 
     def report(self) -> dict[str, Any]:
@@ -164,7 +162,7 @@ class Client:
 Work = Callable[[Client], Awaitable[dict[str, Any]]]
 
 
-def _serve(certfile: str, keyfile: str, config: cwt.Config, channel: Channel) -> Figures:
+def _serve(certfile: str, keyfile: str, channel: Channel) -> Figures:
     async def main() -> None:
         server = _Server(channel)
         handlers = {"/": server.session, "/idle": server.idle}
@@ -174,7 +172,7 @@ def _serve(certfile: str, keyfile: str, config: cwt.Config, channel: Channel) ->
             0,
             certfile=certfile,
             keyfile=keyfile,
-            config=config,
+            config=CONFIG,
             limits=LIMITS,
         ) as running:
             server.running = running
@@ -186,8 +184,8 @@ def _serve(certfile: str, keyfile: str, config: cwt.Config, channel: Channel) ->
     return Figures(cpu_seconds(), 0.0, 0)
 
 
-def _connect(work: Work, certificate: bytes, config: cwt.Config, channel: Channel) -> Figures:
-    client = Client(channel, channel.receive(), certificate, config)
+def _connect(work: Work, certificate: bytes, channel: Channel) -> Figures:
+    client = Client(channel, channel.receive(), certificate)
 
     async def main() -> dict[str, Any]:
         return await work(client)
@@ -197,14 +195,14 @@ def _connect(work: Work, certificate: bytes, config: cwt.Config, channel: Channe
     return Figures(cpu_seconds(), 0.0, 0, details=found)
 
 
-def run(work: Work, config: cwt.Config = CONFIG, time_limit: float = TIME_LIMIT) -> dict[str, Any]:
+def run(work: Work, time_limit: float = TIME_LIMIT) -> dict[str, Any]:
     """Run *work* in a client's process, with a server in another; what it returned."""
     certificate = development_certificate()
     with TemporaryDirectory() as directory:
         certfile, keyfile = certificate.write(directory)
         _, client = run_pair(
-            partial(_serve, str(certfile), str(keyfile), config),
-            partial(_connect, work, certificate.sha256, config),
+            partial(_serve, str(certfile), str(keyfile)),
+            partial(_connect, work, certificate.sha256),
             time_limit,
         )
     return client.details

@@ -410,7 +410,7 @@ class TestCancellation:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.02):
                 await getattr(stream, verb)()
-        assert stream._tx.waiters == []
+        assert not stream._tx.waiters
         assert len(await other.readexactly(4 << 20)) == 4 << 20
 
     async def test_open_waits_for_the_peer(self, make_pair: MakePair) -> None:

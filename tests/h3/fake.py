@@ -129,6 +129,12 @@ class FakeQuic:
             self.peer._writable[stream_id] = None
         return data, half.fin_read
 
+    def stream_peek(self, stream_id: int, max_length: int) -> bytes:
+        half = self.incoming.get(stream_id)
+        if half is None or half.receiver_done or half.reset is not None:
+            return b""
+        return bytes(half.data[:max_length])
+
     def stream_recv_into(self, stream_id: int, buffer: bytearray) -> tuple[int, bool] | None:
         got = self.stream_recv(stream_id, len(buffer))
         if got is None:

@@ -111,7 +111,7 @@ def test_payload_stays_in_quic_until_it_is_read() -> None:
     while rig.peer.stream_send(stream, bytes(1000)):
         rig.poll()
     assert len(rig.quic.unread(stream)) == 10_000
-    for opening in rig.wt._streams._opening.values():
+    for opening in rig.wt._streams.opening.values():
         assert not opening.started
 
 

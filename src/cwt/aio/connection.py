@@ -15,8 +15,7 @@ from cwt.errors import H3ErrorCode, SessionClosed
 if TYPE_CHECKING:
     import cwt.quic as quic
     from cwt.aio.endpoint import Endpoint
-    from cwt.aio.receiving import RecvState
-    from cwt.aio.sending import SendState
+    from cwt.aio.states import RecvState, SendState
     from cwt.config import Config
 
 __all__ = ["Connection"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cwt.aio.sending import SendState
+    from cwt.aio.states import SendState
 
 __all__ = ["SendGroup"]
 

@@ -13,8 +13,9 @@ from cwt.aio.datagrams import Datagrams
 from cwt.aio.headers import Headers
 from cwt.aio.incoming import Incoming
 from cwt.aio.order import SendGroup
-from cwt.aio.receiving import RecvState, RecvStream
-from cwt.aio.sending import SendState, SendStream, check_code
+from cwt.aio.receiving import RecvStream
+from cwt.aio.sending import SendStream, changed, check_code
+from cwt.aio.states import RecvState, SendState
 from cwt.aio.stream import BiStream
 from cwt.errors import SessionClosed, StreamLimitError
 
@@ -254,14 +255,11 @@ class Session:
 
     def _try_open(self, bidirectional: bool) -> BiStream | SendStream | None:
         connection = self._connection
-        stream_id = connection.wt.open_stream(self._session_id, bidirectional)
-        if stream_id is None:
+        stream = connection.wt.open(self._session_id, bidirectional)
+        if stream is None:
             return None
-        tx = connection.senders[stream_id] = SendState(self, stream_id)
-        if not bidirectional:
-            return SendStream(tx)
-        rx = connection.receivers[stream_id] = RecvState(self, stream_id)
-        return BiStream(tx, rx)
+        tx = SendState(self, stream)
+        return BiStream(tx, RecvState(self, stream)) if bidirectional else SendStream(tx, None)
 
     def _retry_streams(self) -> bool:
         """Open streams for those who wait; whether there are still some."""
@@ -276,13 +274,14 @@ class Session:
         return any(self._openers.values())
 
     def _stream_opened(self, stream_id: int, bidirectional: bool) -> None:
-        connection = self._connection
-        rx = connection.receivers[stream_id] = RecvState(self, stream_id)
+        stream = self._connection.wt.stream(stream_id)
+        if stream is None:
+            return  # refused meanwhile
+        rx = RecvState(self, stream)
         if bidirectional:
-            tx = connection.senders[stream_id] = SendState(self, stream_id)
-            self.incoming_bi._put(BiStream(tx, rx))
+            self.incoming_bi._put(BiStream(SendState(self, stream), rx))
         else:
-            self.incoming_uni._put(RecvStream(rx))
+            self.incoming_uni._put(RecvStream(None, rx))
 
     # The end
 
@@ -342,7 +341,7 @@ class Session:
             async with asyncio.timeout(connection.close_timeout / 2):
                 for tx in list(connection.senders.values()):
                     while tx.session is self and not (tx.is_open or tx.is_done):
-                        await tx.changed()
+                        await changed(tx)
         except TimeoutError:
             pass
 

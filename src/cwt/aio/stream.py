@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
-from cwt.aio.receiving import RecvState, RecvStream
-from cwt.aio.sending import SendState, SendStream
+from cwt.aio.receiving import RecvStream
+from cwt.aio.sending import SendStream
 
 __all__ = ["BiStream", "RecvStream", "SendStream"]
 
@@ -21,15 +21,9 @@ class BiStream(SendStream, RecvStream):
 
     __slots__ = ()
 
-    def __init__(self, tx: SendState, rx: RecvState) -> None:
-        self._session = tx.session
-        self._stream_id = tx.stream_id
-        self._tx = tx
-        self._rx = rx
-
     def __iter__(self) -> Iterator[Any]:
-        yield SendStream(self._tx)
-        yield RecvStream(self._rx)
+        yield SendStream(self._tx, None)
+        yield RecvStream(None, self._rx)
 
     async def __aexit__(
         self,

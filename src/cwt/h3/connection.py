@@ -69,6 +69,13 @@ class Extension(Protocol):
     def signal(self) -> int:
         """The frame type that makes a bidirectional stream its own when it comes first."""
 
+    def claim(self, stream_id: int) -> bool:
+        """The peer opened a stream, and none of it was read: whether it is the extension's for sure.
+
+        Then the extension has it now.  Otherwise its first bytes are read here, and ``stream_opened``
+        follows when they say so.  May raise ConnectionFault.
+        """
+
     def stream_opened(self, stream_id: int, fin: bool) -> None:
         """The peer opened a stream; its type has been read and nothing else.
 
@@ -457,7 +464,13 @@ class Connection:
 
     def _read_preamble(self, stream_id: int) -> None:
         """The first varint of a stream decides whose it is."""
-        preamble = self._preambles.get(stream_id) or VarintReader()
+        preamble = self._preambles.get(stream_id)
+        if preamble is None:
+            if self._extension is not None and self._extension.claim(stream_id):
+                if not is_unidirectional(stream_id) and stream_id >= self._next_request_id:
+                    self._next_request_id = stream_id + 4
+                return
+            preamble = VarintReader()
         try:
             value = preamble.read(self.quic, stream_id)
         except StreamReset:  # before it said what it is: not an error

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-__all__ = ["MAX_CODE", "from_http3", "to_http3"]
+__all__ = ["MAX_CODE", "check_code", "from_http3", "to_http3"]
 
 MAX_CODE = (1 << 32) - 1
 _FIRST = 0x52E4A40FA8DB
 _LAST = 0x52E5AC983162
 
 
-def to_http3(code: int) -> int:
-    """The HTTP/3 error code for an application code; ValueError unless it fits 32 bits."""
+def check_code(code: int) -> int:
+    """*code*, if it is an application error code: ValueError unless it fits 32 bits."""
     if not 0 <= code <= MAX_CODE:
         raise ValueError(f"an application error code is 0 to 2**32 - 1, not {code!r}")
+    return code
+
+
+def to_http3(code: int) -> int:
+    """The HTTP/3 error code for an application code; ValueError unless it fits 32 bits."""
+    check_code(code)
     return _FIRST + code + code // 0x1E
 
 

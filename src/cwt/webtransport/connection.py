@@ -6,15 +6,16 @@ from collections.abc import Sequence
 
 from cwt._types import Buffer
 from cwt.config import Config
-from cwt.errors import BufferFull, ConnectError, H3ErrorCode, StreamReset
+from cwt.errors import BufferFull, ConnectError, H3ErrorCode, StreamReset, StreamStopped
 from cwt.errors import SessionClosed as SessionClosedError
 from cwt.h3 import events as h3_events
 from cwt.h3.capsules import CapsuleError
 from cwt.h3.connection import Connection as Http3Connection
 from cwt.h3.fault import ConnectionFault
 from cwt.webtransport import dialects
-from cwt.webtransport.codes import MAX_CODE
+from cwt.webtransport.codes import check_code
 from cwt.webtransport.dialects import DIALECTS, TOKEN_H3, TOKENS, Dialect
+from cwt.webtransport.early import EarlyArrivals
 from cwt.webtransport.events import (
     DatagramReceived,
     Event,
@@ -34,7 +35,7 @@ from cwt.webtransport.protocols import (
     serialize_protocols,
 )
 from cwt.webtransport.session import Close, Session, State, close_capsule, drain_capsule
-from cwt.webtransport.streams import BIDI_SIGNAL, UNI_TYPE, EarlyArrivals, Stream, Streams
+from cwt.webtransport.streams import BIDI_SIGNAL, UNI_TYPE, Stream, Streams
 
 __all__ = ["Connection"]
 
@@ -86,9 +87,7 @@ class Connection:
         self._closed: dict[int, None] = {}
         self._closing: dict[int, None] = {}
         self._events: list[Event] = []
-        self._streams = Streams(
-            h3.quic, emit=self._emit, place=self._place_stream, done=self._stream_done
-        )
+        self._streams = Streams(h3.quic, emit=self._emit, place=self._place_stream)
         h3.extend(self)
 
     # -- what HTTP/3 asks of an extension -------------------------------------------------------
@@ -107,6 +106,10 @@ class Connection:
     def signal(self) -> int:
         """Signal value of our bidirectional streams."""
         return BIDI_SIGNAL
+
+    def claim(self, stream_id: int) -> bool:
+        """Whether the peer's new stream is one of a session, and all of its preamble was there."""
+        return self._streams.claim(stream_id)
 
     def stream_opened(self, stream_id: int, fin: bool) -> None:
         """The peer opened a stream of a session; its session id comes next."""
@@ -417,7 +420,7 @@ class Connection:
         session.state = State.OPEN
         held, session.held = session.held, []
         for stream in held:
-            self._streams.announce(stream)
+            self._streams.announce(stream, session.streams)
         for data in self._early.take_datagrams(session.session_id):
             self._events.append(DatagramReceived(session.session_id, data))
         if session.peer_finished:
@@ -432,8 +435,7 @@ class Connection:
 
         Does nothing for a session that is over.  Raises ValueError for a code above 32 bits.
         """
-        if not 0 <= code <= MAX_CODE:
-            raise ValueError(f"an application error code is 0 to 2**32 - 1, not {code!r}")
+        check_code(code)
         session = self._sessions.get(session_id)
         if session is None:
             return
@@ -522,47 +524,62 @@ class Connection:
 
         Raises SessionClosed.
         """
+        stream = self.open(session_id, bidirectional)
+        return None if stream is None else stream.stream_id
+
+    def open(self, session_id: int, bidirectional: bool) -> Stream | None:
+        """As ``open_stream``; returns the stream itself, whose verbs do without looking it up."""
         session = self._session(session_id)
-        stream = self._streams.open(session_id, bidirectional)
-        if stream is None:
-            return None
-        session.streams[stream.stream_id] = stream
-        return stream.stream_id
+        return self._streams.open(session_id, bidirectional, session.streams)
+
+    def stream(self, stream_id: int) -> Stream | None:
+        """The stream *stream_id* of a session, as long as one of its directions is not over."""
+        return self._streams.get(stream_id)
 
     def stream_send(self, stream_id: int, data: Buffer, fin: bool = False) -> int:
         """Send on a stream; returns the bytes taken, perhaps fewer, and then ``fin`` is not taken.
 
         Raises StreamStopped, its code the application's or None.
         """
-        return self._streams.send(stream_id, data, fin)
+        stream = self._streams.get(stream_id)
+        if stream is None:
+            raise StreamStopped(None)
+        return stream.send(data, fin)
 
     def stream_recv(self, stream_id: int, max_length: int = 65536) -> tuple[bytes, bool] | None:
         """Data of a stream and whether it ends there; None when there is nothing now, or any more.
 
         Raises StreamReset, its code the application's or None.
         """
-        return self._streams.recv(stream_id, max_length)
+        stream = self._streams.get(stream_id)
+        return None if stream is None else stream.recv(max_length)
 
     def stream_recv_into(self, stream_id: int, buffer: Buffer) -> tuple[int, bool] | None:
         """As ``stream_recv``, into *buffer*: ``(count, fin)``."""
-        return self._streams.recv_into(stream_id, buffer)
+        stream = self._streams.get(stream_id)
+        return None if stream is None else stream.recv_into(buffer)
 
     def reset_stream(self, stream_id: int, code: int = 0) -> None:
         """Abandon our side of a stream with an application error code (Section 4.4)."""
-        self._streams.reset(stream_id, code)
+        check_code(code)
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            stream.reset(code)
 
     def stop_stream(self, stream_id: int, code: int = 0) -> None:
         """Ask the peer to abandon its side of a stream (Section 4.4); what still comes is dropped."""
-        self._streams.stop(stream_id, code)
+        check_code(code)
+        stream = self._streams.get(stream_id)
+        if stream is not None:
+            stream.stop(code)
 
     def _place_stream(self, stream: Stream) -> None:
         """The peer has opened a stream of a session: which we have, had, or do not know yet."""
         session_id = stream.session_id
         session = self._sessions.get(session_id)
         if session is not None:
-            session.streams[stream.stream_id] = stream
             if session.state is State.OPEN:
-                self._streams.announce(stream)
+                self._streams.announce(stream, session.streams)
             else:
                 self._hold(session, stream)
         elif self._is_client or session_id in self._closed:
@@ -573,14 +590,8 @@ class Connection:
                 self._streams.refuse(evicted, H3ErrorCode.WT_BUFFERED_STREAM_REJECTED)
 
     def _hold(self, session: Session, stream: Stream) -> None:
-        session.streams[stream.stream_id] = stream
         session.held.append(stream)
-        self._streams.hold(stream)
-
-    def _stream_done(self, stream: Stream) -> None:
-        session = self._sessions.get(stream.session_id)
-        if session is not None:
-            session.streams.pop(stream.stream_id, None)
+        self._streams.hold(stream, session.streams)
 
     # -- datagrams and keys -------------------------------------------------------------------
 
