@@ -60,11 +60,13 @@ class FakeQuic:
 
     def receive(self, now: float) -> bool:
         self.log.append("receive")
-        try:
-            self.near.recv(10)
-        except BlockingIOError:
-            pass
-        return self._next(self.more, False)
+        more = self._next(self.more, False)
+        if not more:
+            try:
+                self.near.recv(10)
+            except BlockingIOError:
+                pass
+        return more
 
     def transmit(self, now: float) -> bool:
         self.log.append("transmit")

@@ -76,7 +76,6 @@ class Endpoint:
         self._on_connection = on_connection
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
-        self._receive_soon = False
         self._transmit_soon = False
         self._timeout_soon = False
         self._blocked = False
@@ -145,31 +144,19 @@ class Endpoint:
     # Event loop callbacks
 
     def _on_readable(self) -> None:
-        if not self._receive_soon:
-            self._receive()
-
-    def _receive_more(self) -> None:
-        self._receive_soon = False
-        if not self.is_closed:
-            self._receive()
-
-    def _receive(self) -> None:
         waking = self._hold_transmit()
         try:
-            self._take_in()
+            self._receive()
         finally:
             self._transmit_behind(waking)
 
-    def _take_in(self) -> None:
+    def _receive(self) -> None:
+        # What is left over makes the socket readable still: the next pass comes after the tasks that
+        # this one wakes, so that they take what came before more does.
         try:
-            more = self._pump.receive(self.now())
+            self._pump.receive(self.now())
         except OSError as error:
             logger.warning("receiving on %s failed: %s", self.local_address, error)
-            more = False
-        if more:
-            # The next pass is a callback of its own, so that other tasks of the program get their turn.
-            self._receive_soon = True
-            self.loop.call_soon(self._receive_more)
         self._dispatch()
         self._check_socket()
         if self.stream_waiters:
@@ -225,6 +212,7 @@ class Endpoint:
         if not sent and not self._blocked:
             self._blocked = True
             self.loop.add_writer(self._fileno, self._on_writable)
+        self._dispatch()  # there may be room for more to send
         self._check_socket()
         self._arm()
 
