@@ -54,10 +54,14 @@ class TransportConfig:
 
     max_datagram_frame_size: int = 65535
     """Largest DATAGRAM frame accepted; 0 turns datagrams off (RFC 9221 Section 3)."""
-    datagram_recv_queue: int = 1024
+    datagram_recv_queue: int = 16384
     """Received datagrams kept for the application; then the oldest is dropped."""
+    datagram_recv_bytes: int = 2 * 1024 * 1024
+    """Bytes of them, 64 added for each; then, too."""
     datagram_send_queue: int = 1024
     """Datagrams kept until they can be sent; then the oldest is dropped."""
+    datagram_send_bytes: int = 2 * 1024 * 1024
+    """Bytes of them, 64 added for each; then, too."""
 
     ack_delay_exponent: int = 3
     """RFC 9000 Section 18.2."""
@@ -100,6 +104,8 @@ class TransportConfig:
         check("max_datagram_frame_size", 0, 65535)
         for name in ("datagram_recv_queue", "datagram_send_queue"):
             check(name, 1, 1 << 24)
+        for name in ("datagram_recv_bytes", "datagram_send_bytes"):
+            check(name, 1, 1 << 40)
         check("ack_delay_exponent", 0, 20)
         check("max_ack_delay", 0, 16.383)
         check("active_connection_id_limit", 2, 64)

@@ -32,6 +32,55 @@ class TestDatagrams:
         await receiving
         assert set(received) == {b"%d" % number for number in range(50)}
 
+    async def test_many_at_once(self, pair: Pair) -> None:
+        waiting = asyncio.create_task(pair.server.datagrams.receive_many())
+        await asyncio.sleep(0)
+        sent = [b"%d" % number for number in range(50)]
+        assert pair.client.datagrams.send_many(iter(sent)) == 50
+        received = await waiting
+        while len(received) < 50:
+            received += await pair.server.datagrams.receive_many(7)
+        assert set(received) == set(sent)
+        assert pair.client.stats().datagrams_sent == 50
+        with pytest.raises(ValueError, match="at least 1"):
+            await pair.server.datagrams.receive_many(0)
+        await pair.client.close(5)
+        with pytest.raises(cwt.SessionClosed):
+            await pair.server.datagrams.receive_many()
+
+    async def test_drain(self, pair: Pair) -> None:
+        count = 0
+
+        async def take() -> None:
+            nonlocal count
+            async for _ in pair.server.datagrams:
+                count += 1
+
+        taking = asyncio.create_task(take())
+        await pair.client.datagrams.drain()  # nothing to wait for
+        for _ in range(30):
+            assert pair.client.datagrams.send_many([bytes(1000)] * 400) == 400
+            await pair.client.datagrams.drain()
+        stats = pair.client.stats()
+        assert stats.datagrams_sent == 12_000
+        assert stats.connection.datagrams_dropped_outgoing == 0
+        await until(lambda: count + pair.client.stats().connection.datagrams_lost >= 12_000)
+        await pair.client.close()
+        await taking
+
+    async def test_drain_ends_with_the_session(self, pair: Pair) -> None:
+        datagrams = pair.client.datagrams
+        datagrams.send_many([bytes(1000)] * 1024)
+        draining = [asyncio.create_task(datagrams.drain()) for _ in range(3)]
+        await asyncio.sleep(0)
+        draining[0].cancel()
+        await pair.client.close()
+        with pytest.raises(asyncio.CancelledError):
+            await draining[0]
+        await asyncio.wait(draining)
+        with pytest.raises(cwt.SessionClosed):
+            await datagrams.drain()
+
     async def test_too_large(self, pair: Pair) -> None:
         datagrams = pair.client.datagrams
         assert datagrams.max_size >= 1000

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+from cwt._core.stream.datagram import DatagramFlow
+from cwt._core.wire import varint
 from cwt.errors import DatagramTooLarge, StreamReset, StreamStopped
 
 
@@ -61,6 +63,8 @@ class FakeQuic:
         self._readable: dict[int, None] = {}
         self._writable: dict[int, None] = {}
         self._datagrams: deque[bytes] = deque()
+        self.flows: dict[int, DatagramFlow] = {}
+        self._ready_flows: list[DatagramFlow] = []
 
     # -- the verbs ---------------------------------------------------------------------------
 
@@ -176,17 +180,35 @@ class FakeQuic:
         self._writable.clear()
         return out
 
-    def dgram_send(self, data: bytes) -> bool:
-        if len(data) > self.dgram_max_writable_len():
-            raise DatagramTooLarge(len(data), self.dgram_max_writable_len())
-        self.peer._datagrams.append(bytes(data))
+    def dgram_send(self, data: bytes, flow: DatagramFlow | None = None) -> bool:
+        if len(data) > self.dgram_max_writable_len(flow):
+            raise DatagramTooLarge(len(data), self.dgram_max_writable_len(flow))
+        self.peer._take_datagram((b"" if flow is None else varint.encode(flow.id)) + data)
         return True
+
+    def _take_datagram(self, data: bytes) -> None:
+        decoded = varint.decode(data)
+        flow = None if decoded is None else self.flows.get(decoded[0])
+        if decoded is None or flow is None:
+            self._datagrams.append(data)
+        else:
+            flow.put(data[decoded[1] :])
+            if flow not in self._ready_flows:
+                self._ready_flows.append(flow)
 
     def dgram_recv(self) -> bytes | None:
         return self._datagrams.popleft() if self._datagrams else None
 
-    def dgram_max_writable_len(self) -> int:
-        return self.peer.max_datagram
+    def dgram_flow(self, id: int) -> DatagramFlow:
+        self.flows[id] = DatagramFlow(1000, 1 << 20, id)
+        return self.flows[id]
+
+    def dgram_ready(self) -> list[DatagramFlow]:
+        ready, self._ready_flows = self._ready_flows, []
+        return ready
+
+    def dgram_max_writable_len(self, flow: DatagramFlow | None = None) -> int:
+        return max(self.peer.max_datagram - (0 if flow is None else varint.length(flow.id)), 0)
 
     def close(self, code: int, reason: str = "", app: bool = True) -> None:
         if self.closed_with is None:

@@ -21,7 +21,7 @@ from cwt.tls import ClientContext, ServerContext
 from cwt.tls.development import DevelopmentCertificate, certificate_authority, issue
 from cwt.webtransport import Connection as WebTransport
 from cwt.webtransport import (
-    DatagramReceived,
+    DatagramsReadable,
     Event,
     Ready,
     SessionAccepted,
@@ -178,10 +178,11 @@ class Peer:
                 self._read(stream_id)
             case StreamWritable(stream_id=stream_id):
                 self._pump(stream_id)
-            case DatagramReceived(session_id=session_id, data=data):
-                self.datagrams.append(data)
+            case DatagramsReadable(datagrams=flow):
+                datagrams = flow.recv_many()
+                self.datagrams += datagrams
                 if not self.connection.is_client:
-                    self.webtransport.send_datagram(session_id, data)
+                    self.connection.dgram_send_many(datagrams, flow)
 
     def _read(self, stream_id: int) -> None:
         if stream_id in self.finished:

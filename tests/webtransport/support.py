@@ -72,6 +72,11 @@ def connected(**options: Any) -> tuple[Pair, int]:
     return two, session
 
 
+def taken(events: Iterable[wt.DatagramsReadable]) -> list[tuple[int, bytes]]:
+    """The datagrams that *events* tell of, with the ids of their sessions."""
+    return [(event.session_id, data) for event in events for data in event.datagrams.recv_many()]
+
+
 SETTINGS = {
     "draft-15/16": ((0x33, 1), (0x2C7CF000, 1)),
     "draft-13/14": ((0x33, 1), (0x14E9CD29, 1)),

@@ -14,7 +14,7 @@ from cwt.h3.capsules import DATAGRAM, encode_capsule
 from cwt.h3.frames import FrameType
 from cwt.webtransport.session import close_capsule, drain_capsule
 from tests.h3.support import data_frame, frames, headers_frame
-from tests.webtransport.support import SETTINGS, Pair, Rig, connect_lines, connected
+from tests.webtransport.support import SETTINGS, Pair, Rig, connect_lines, connected, taken
 
 CLOSE, DRAIN = 0x2843, 0x78AE
 
@@ -173,7 +173,7 @@ def test_a_datagram_capsule_is_a_datagram() -> None:
     rig = Rig()
     session = rig.session()
     rig.capsules(session, encode_capsule(DATAGRAM, b"hello"))
-    assert rig.saw(wt.DatagramReceived) == [wt.DatagramReceived(session, b"hello")]
+    assert taken(rig.saw(wt.DatagramsReadable)) == [(session, b"hello")]
 
 
 FLOW_CONTROL = [0x190B4D3D, 0x190B4D3F, 0x190B4D40, 0x190B4D41, 0x190B4D43, 0x190B4D44]

@@ -23,6 +23,7 @@ from tests.webtransport.support import (
     connect_lines,
     connected,
     control_stream,
+    taken,
 )
 
 BIDI, UNI = b"\x40\x41", b"\x40\x54"
@@ -339,13 +340,13 @@ def test_streams_and_datagrams_before_their_session() -> None:
     uni = rig.stream(UNI + b"\0early", fin=True)
     rig.peer.dgram_send(b"\0early")
     rig.poll()
-    assert not rig.saw(wt.StreamOpened) and not rig.saw(wt.DatagramReceived)
+    assert not rig.saw(wt.StreamOpened) and not rig.saw(wt.DatagramsReadable)
     rig.write(session, headers_frame(connect_lines()))
     assert rig.saw(wt.SessionRequested)
     late = rig.stream(UNI + b"\0late")
     rig.peer.dgram_send(b"\0late")
     rig.poll()
-    assert not rig.saw(wt.StreamOpened) and not rig.saw(wt.DatagramReceived)
+    assert not rig.saw(wt.StreamOpened) and not rig.saw(wt.DatagramsReadable)
     rig.write(bidi, b"more")
     assert not rig.saw(wt.StreamReadable)
     rig.wt.accept(session)
@@ -358,7 +359,7 @@ def test_streams_and_datagrams_before_their_session() -> None:
     assert len(rig.saw(wt.StreamReadable)) == 3
     assert rig.wt.stream_recv(bidi) == (b"earlymore", False)
     assert rig.wt.stream_recv(uni) == (b"early", True)
-    assert [event.data for event in rig.saw(wt.DatagramReceived)] == [b"early", b"late"]
+    assert taken(rig.saw(wt.DatagramsReadable)) == [(0, b"early"), (0, b"late")]
 
 
 def test_early_streams_of_a_rejected_session_are_reset() -> None:
@@ -415,7 +416,7 @@ def test_streams_of_a_closed_session() -> None:
     assert rig.quic.sent_reset(late) == rig.quic.sent_stop(late) == GONE
     rig.peer.dgram_send(b"\0late")
     rig.poll()
-    assert not rig.saw(wt.StreamOpened) and not rig.saw(wt.DatagramReceived)
+    assert not rig.saw(wt.StreamOpened) and not rig.saw(wt.DatagramsReadable)
     assert not len(rig.wt._streams)
     with pytest.raises(StreamStopped):
         rig.wt.stream_send(known, b"x")
@@ -452,7 +453,7 @@ def test_a_server_sends_before_its_answer() -> None:
     assert not rig.saw(wt.StreamOpened)
     rig.write(session, headers_frame([(b":status", b"200")]))
     assert rig.saw(wt.StreamOpened) == [wt.StreamOpened(session, stream, True)]
-    assert rig.saw(wt.DatagramReceived) == [wt.DatagramReceived(session, b"x")]
+    assert taken(rig.saw(wt.DatagramsReadable)) == [(session, b"x")]
 
 
 def test_both_sides_send_before_the_answer() -> None:
@@ -473,8 +474,8 @@ def test_both_sides_send_before_the_answer() -> None:
     pair.run()
     assert pair.server.stream_recv(up) == (b"up", True)
     assert pair.client.stream_recv(down) == (b"down", True)
-    assert pair.client_saw(wt.DatagramReceived) == [wt.DatagramReceived(session, b"down")]
-    assert pair.server_saw(wt.DatagramReceived) == [wt.DatagramReceived(session, b"up")]
+    assert taken(pair.client_saw(wt.DatagramsReadable)) == [(session, b"down")]
+    assert taken(pair.server_saw(wt.DatagramsReadable)) == [(session, b"up")]
 
 
 def test_capsules_before_the_answer_are_read_after_it() -> None:

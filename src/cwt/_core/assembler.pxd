@@ -22,6 +22,7 @@ cdef struct Draft:
     size_t header_length
     size_t length_offset     # of the Length field of a long header, from start; 0 for none
     bint full                # the datagram must be padded to what every path takes
+    bint whole               # no packet has more room than this one
     PacketBuilder builder
 
 

@@ -71,6 +71,8 @@ cdef class Assembler:
                 size = min(size, self.paths.current.mtu.base)
             if size < self.datagram_size and not self.may_send():
                 break
+            if count and size > segment_size[0]:
+                size = segment_size[0]       # behind a packet of DATAGRAM frames that have one size
             jobs[sealed].data = NULL
             size = self._write_datagram(out + total, size, now, &jobs[sealed], &last)
             if size == 0:
@@ -82,7 +84,7 @@ cdef class Assembler:
             count += 1
             if count == 1:
                 segment_size[0] = size
-            if size < segment_size[0] or size < self.datagram_size:
+            if size < segment_size[0] or size < self.datagram_size and not self.datagrams.wants_to_send():
                 break
         if sealed:
             self.keys.seal(2, jobs, sealed)
@@ -200,6 +202,7 @@ cdef class Assembler:
         draft.start = start
         draft.length_offset = 0
         draft.full = False
+        draft.whole = start == 0 and size >= self.datagram_size
         if space != 2:
             size = min(size, start + MAX_LENGTH)
         start_packet(&draft.builder, out + start, size - start - TAG_LENGTH)
@@ -241,7 +244,7 @@ cdef class Assembler:
                 self.local_ids.write(&draft.builder)
                 self.remote_ids.write(&draft.builder)
                 self.streams.write_control(&draft.builder, now, self.recovery.rtt.smoothed)
-                self.datagrams.write(&draft.builder)
+                self.datagrams.write(&draft.builder, draft.whole)
                 self.streams.write_data(&draft.builder)
         if not draft.builder.ack_eliciting and (
             self.recovery.probes[space] > 0 or space == 2 and self._should_ping(draft, start)

@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint8_t
 
 from cwt._core.assembler cimport Assembler
 from cwt._core.router cimport Router
+from cwt._core.stream.datagram cimport DatagramFlow
 
 cdef inline int64_t nanoseconds(double seconds) noexcept nogil:
     # Rounded, so that a deadline told in seconds is reached when the caller says it is.
@@ -54,3 +55,4 @@ cdef class Connection(Router):
     cdef int _run_timers(self, int64_t now) except -1
     cdef int _path_failed(self) except -1
     cdef int _wake_for_credit(self) except -1
+    cdef int64_t _dgram_limit(self, DatagramFlow flow) except? -1

@@ -19,8 +19,9 @@ from cwt._core.recovery.mtu cimport MAX_DATAGRAM
 from cwt._core.recovery.pacer cimport Pacer
 from cwt._core.recovery.rtt cimport RttEstimator
 from cwt._core.router cimport Router, new_controller
-from cwt._core.stream.datagram cimport Datagrams
+from cwt._core.stream.datagram cimport DatagramFlow, Datagrams
 from cwt._core.stream.streams cimport Streams
+from cwt._core.wire.cursor cimport varint_length
 from cwt._core.wire.packet cimport VERSION_1
 
 from cwt._core.wire.params import TransportParameters
@@ -294,7 +295,7 @@ cdef class Connection(Router):
             self.intake.bytes_received, self.recovery.bytes_lost, self.recovery.bytes_acked,
             rtt.smoothed / 1e9, rtt.variation / 1e9, rtt.minimum / 1e9, rtt.latest / 1e9,
             self.recovery.congestion.window, self.recovery.bytes_in_flight, self.recovery.pto_count,
-            self.datagrams.dropped_incoming, self.datagrams.dropped_outgoing, self.datagrams.lost,
+            self.datagrams.dropped_incoming, self.datagrams.outgoing.dropped, self.datagrams.lost,
             len(self.streams.by_id), self.paths.current.mtu.size,
         )
 
@@ -343,6 +344,7 @@ cdef class Connection(Router):
         if self.closing.state == CLOSED:
             return 0
         self.processing = True
+        self.datagrams.now = now
         try:
             self.intake.receive(self, data, length, segment_size, remote, local, ecn, now)
         except TransportError as error:
@@ -399,7 +401,7 @@ cdef class Connection(Router):
             self._fail(error)
         except Exception as error:
             self._abandon(error)
-        if self.streams.writable_list or self.news:
+        if self.streams.writable_list or self.news or self.datagrams.news:
             self._tell()
         return total
 
@@ -610,30 +612,69 @@ cdef class Connection(Router):
         """IDs of the streams that take data again, were stopped, or became wholly acknowledged."""
         return self.streams.take_writable()
 
-    def dgram_send(self, data):
-        """Queue a datagram (RFC 9221); False when the queue was full and its oldest one was dropped.
+    def dgram_send(self, data, DatagramFlow flow=None):
+        """Queue a datagram (RFC 9221), one of *flow* if given; False when the queue was full and its
+        oldest one was dropped.
 
         Raises DatagramTooLarge when *data* does not fit a packet or the peer's limit.
         """
-        cdef size_t limit = self.dgram_max_writable_len(), size = len(data)
-        if size > limit or self.peer_max_datagram_frame_size == 0:
-            raise DatagramTooLarge(size, limit)
-        cdef bint kept = self.datagrams.send(data)
+        cdef int64_t limit = self._dgram_limit(flow)
+        cdef bint kept
+        if <int64_t>len(data) > limit:
+            raise DatagramTooLarge(len(data), max(limit, 0))
+        kept = self.datagrams.send(data, flow)
         self._wake()
         return bool(kept)
 
-    def dgram_recv(self):
-        """The oldest received datagram, or None."""
-        return self.datagrams.receive()
+    def dgram_send_many(self, datagrams, DatagramFlow flow=None):
+        """Queue each of the iterable *datagrams*; returns for how many there was room, and raises, as
+        ``dgram_send``."""
+        cdef int64_t limit = self._dgram_limit(flow)
+        cdef Py_ssize_t kept = 0
+        try:
+            for data in datagrams:
+                if <int64_t>len(data) > limit:
+                    raise DatagramTooLarge(len(data), max(limit, 0))
+                kept += self.datagrams.send(data, flow)
+        finally:
+            self._wake()
+        return kept
 
-    def dgram_max_writable_len(self):
-        """The largest datagram that can be sent now; 0 when the peer takes none."""
-        cdef uint64_t limit = self.peer_max_datagram_frame_size, fits
+    @property
+    def dgram_writable(self):
+        """Whether there is room to spare for datagrams: False from when half of the send queue is taken
+        until no more than a quarter is, which is news for the application."""
+        return not self.datagrams.crowded
+
+    def dgram_recv(self):
+        """The oldest received datagram of no flow, or None."""
+        return self.datagrams.incoming.recv()
+
+    def dgram_flow(self, uint64_t id):
+        """A queue of its own for received datagrams that begin with *id* as a varint, without it.
+
+        Until its ``close``; ``dgram_ready`` tells of news.  ValueError when *id* has one already.
+        """
+        return self.datagrams.open(id)
+
+    def dgram_ready(self):
+        """The flows that received something since the last call."""
+        return self.datagrams.take_ready() if self.datagrams.ready else []
+
+    def dgram_max_writable_len(self, DatagramFlow flow=None):
+        """The largest datagram that can be sent now, as one of *flow* if given; 0 when the peer takes
+        none."""
+        return max(self._dgram_limit(flow), 0)
+
+    cdef int64_t _dgram_limit(self, DatagramFlow flow) except? -1:
+        # -1 when not even an empty one can be sent.
+        cdef int64_t limit = min(self.peer_max_datagram_frame_size, <uint64_t>MAX_BATCH_BYTES), fits
         if limit < 2:
-            return 0
+            return -1
         # Short header, longest packet number, tag, frame type.
         fits = self.paths.current.mtu.size - 1 - self.remote_ids.current.length - 4 - TAG_LENGTH - 1
-        return min(limit - 1, fits)
+        limit = min(limit - 1, fits)
+        return limit if flow is None else limit - <int64_t>varint_length(flow.id)
 
     def initiate_key_update(self):
         """Use new keys from now on (RFC 9001 Section 6); False while the last update is unconfirmed."""

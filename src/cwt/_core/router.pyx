@@ -430,7 +430,7 @@ cdef class Router(PacketHandler):
         elif r.type == RETIRE_CONNECTION_ID:
             self.remote_ids.on_lost(r)
         elif r.type == DATAGRAM:
-            self.datagrams.lost += 1
+            self.datagrams.lost += r.length
         elif r.type == PADDING:
             self.recovery.mtu.on_probe_lost(r.id)
         elif r.type == PATH_CHALLENGE and self.paths.current.challenge is not None:

@@ -159,6 +159,7 @@ class ClientConnection(Connection):
         session = Session(
             self,
             event.session_id,
+            event.datagrams,
             url=self._url.text,
             headers=Headers(event.headers),
             protocol=event.protocol,

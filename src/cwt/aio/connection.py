@@ -42,6 +42,7 @@ class Connection:
         "receivers",
         "senders",
         "sessions",
+        "wants_datagram_room",
         "wt",
     )
 
@@ -66,6 +67,8 @@ class Connection:
         self.senders: dict[int, SendState] = {}
         self.receivers: dict[int, RecvState] = {}
         self.is_lost = False
+        self.wants_datagram_room = False
+        """A session waits until fewer datagrams are unsent."""
         self._ending: dict[int, asyncio.Future[None]] = {}
         """The ended sessions whose last bytes the peer has not acknowledged yet."""
         self._timer: asyncio.TimerHandle | None = None
@@ -89,6 +92,10 @@ class Connection:
             action = actions.get(type(event))
             if action is not None:
                 action(self, event)
+        if self.wants_datagram_room and self.quic.dgram_writable:
+            self.wants_datagram_room = False
+            for session in self.sessions.values():
+                session.datagrams._on_writable()
         if self._ending:
             self._check_ending()
         if not self.is_lost:
@@ -186,10 +193,10 @@ class Connection:
         if state is not None:
             state.on_writable()
 
-    def _on_datagram_received(self, event: webtransport.DatagramReceived) -> None:
+    def _on_datagrams_readable(self, event: webtransport.DatagramsReadable) -> None:
         session = self.sessions.get(event.session_id)
         if session is not None:
-            session.datagrams._put(event.data)
+            session.datagrams._on_readable()
 
     def _on_session_draining(self, event: webtransport.SessionDraining) -> None:
         session = self.sessions.get(event.session_id)
@@ -206,7 +213,7 @@ class Connection:
         webtransport.StreamOpened: _on_stream_opened,
         webtransport.StreamReadable: _on_stream_readable,
         webtransport.StreamWritable: _on_stream_writable,
-        webtransport.DatagramReceived: _on_datagram_received,
+        webtransport.DatagramsReadable: _on_datagrams_readable,
         webtransport.SessionDraining: _on_session_draining,
         webtransport.SessionClosed: _on_session_closed,
     }

@@ -128,11 +128,13 @@ class SessionRequest:
         self._check_unanswered()
         self._answer = "accepted"
         connection = self._connection
+        datagrams = connection.wt.datagrams(self._session_id)
         connection.wt.accept(self._session_id, protocol, fields)
         connection.endpoint.process_soon(connection)  # what came early is handed out now
         self.session = Session(
             connection,
             self._session_id,
+            datagrams,
             url=self.url,
             headers=self.headers,
             protocol=protocol,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     import cwt.quic as quic
+    from cwt._core.stream.datagram import DatagramFlow
     from cwt.aio.connection import Connection
 
 __all__ = ["FAILURE_CODE", "CloseInfo", "Session", "SessionStats"]
@@ -94,6 +95,7 @@ class Session:
         self,
         connection: Connection,
         session_id: int,
+        datagrams: DatagramFlow,
         *,
         url: str,
         headers: Headers,
@@ -116,7 +118,7 @@ class Session:
         """Of those who wait to open a bidirectional stream (True), or a unidirectional one."""
         self._stats: SessionStats | None = None
         self._send_group = SendGroup()
-        self.datagrams = Datagrams(self, connection.config.datagram_recv_queue)
+        self.datagrams = Datagrams(connection, datagrams)
         self.incoming_bi = Incoming(loop)
         self.incoming_uni = Incoming(loop)
         connection.sessions[session_id] = self
@@ -391,13 +393,13 @@ class Session:
                 self._waiters.remove(waiter)
 
     def _read_stats(self) -> SessionStats:
-        connection, datagrams = self._connection, self.datagrams
+        connection, flow = self._connection, self.datagrams._flow
         ids = {id_ for id_, state in connection.senders.items() if state.session is self}
         ids.update(id_ for id_, state in connection.receivers.items() if state.session is self)
         return SessionStats(
-            datagrams._sent,
-            datagrams._received,
-            datagrams._dropped,
+            flow.sent,
+            flow.received,
+            flow.dropped,
             len(ids),
             connection.quic.stats(),
         )

@@ -10,15 +10,15 @@ All sessions of one QUIC connection, in either role, driven by ``poll``::
             case webtransport.StreamReadable(stream_id):
                 while (item := connection.stream_recv(stream_id)) is not None:
                     data, fin = item
-            case webtransport.DatagramReceived(session_id, data):
-                connection.send_datagram(session_id, data)
+            case webtransport.DatagramsReadable(session_id, datagrams):
+                quic_connection.dgram_send_many(datagrams.recv_many(), datagrams)
 """
 
 from __future__ import annotations
 
 from cwt.webtransport.connection import Connection
 from cwt.webtransport.events import (
-    DatagramReceived,
+    DatagramsReadable,
     Event,
     Ready,
     SessionAccepted,
@@ -33,7 +33,7 @@ from cwt.webtransport.events import (
 
 __all__ = [
     "Connection",
-    "DatagramReceived",
+    "DatagramsReadable",
     "Event",
     "Ready",
     "SessionAccepted",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cwt._core.stream.datagram import DatagramFlow
 from cwt._types import Buffer
 from cwt.config import Config
 from cwt.errors import BufferFull, ConnectError, H3ErrorCode, StreamReset, StreamStopped
@@ -15,9 +16,9 @@ from cwt.h3.fault import ConnectionFault
 from cwt.webtransport import dialects
 from cwt.webtransport.codes import check_code
 from cwt.webtransport.dialects import DIALECTS, TOKEN_H3, TOKENS, Dialect
-from cwt.webtransport.early import EarlyArrivals
+from cwt.webtransport.early import MAX_EARLY_BYTES, EarlyArrivals
 from cwt.webtransport.events import (
-    DatagramReceived,
+    DatagramsReadable,
     Event,
     Headers,
     Ready,
@@ -150,6 +151,10 @@ class Connection:
             self._on_writable(stream_id)
         while (data := quic.dgram_recv()) is not None:
             self._on_datagram(data)
+        for flow in quic.dgram_ready():
+            session = self._sessions.get(flow.id * 4)
+            if session is not None:
+                self._tell_of_datagrams(session)
         events, self._events = self._events, []
         return events
 
@@ -175,15 +180,21 @@ class Connection:
     def _emit(self, event: Event) -> None:
         self._events.append(event)
 
+    def _tell_of_datagrams(self, session: Session) -> None:
+        if session.state is State.OPEN and len(session.datagrams):
+            self._events.append(DatagramsReadable(session.session_id, session.datagrams))
+
     def _on_datagram(self, data: bytes) -> None:
+        """A datagram that came while no session of ours had its flow."""
         parsed = self.h3.parse_datagram(data)
         if parsed is None:
             return
         session_id, payload = parsed
         session = self._sessions.get(session_id)
-        if session is not None and session.state is State.OPEN:
-            self._events.append(DatagramReceived(session_id, payload))
-        elif session is not None or session_id in self._waiting:
+        if session is not None:  # requested since
+            session.datagrams.put(payload)
+            self._tell_of_datagrams(session)
+        elif session_id in self._waiting:
             self._early.add_datagram(session_id, payload)
         elif session_id in self._closed:
             return
@@ -285,7 +296,9 @@ class Connection:
         lines.extend(headers)
         session_id = self.h3.send_request(lines)
         self.quic.stream_priority(session_id, 1, False)
-        self._sessions[session_id] = Session(session_id, State.CONNECTING, dialect, protocols)
+        self._sessions[session_id] = self._new_session(
+            session_id, State.CONNECTING, dialect, protocols
+        )
         return session_id
 
     def accept(
@@ -325,6 +338,13 @@ class Connection:
         self.h3.send_headers(session_id, [(":status", str(status)), *headers], fin=True)
         self.h3.discard(session_id)
         self._end(session, None)
+
+    def _new_session(
+        self, session_id: int, state: State, dialect: Dialect, protocols: Sequence[str]
+    ) -> Session:
+        flow = self.quic.dgram_flow(session_id >> 2)
+        flow.limit(self.config.max_early_datagrams, MAX_EARLY_BYTES)
+        return Session(session_id, state, dialect, protocols, flow)
 
     def _requested(self, session_id: int) -> Session:
         session = self._session(session_id)
@@ -373,7 +393,7 @@ class Connection:
             return
         headers = _decode(event.headers)
         protocols = parse_protocols(_joined(headers, "wt-available-protocols") or "")
-        session = Session(session_id, State.REQUESTED, dialect, protocols)
+        session = self._new_session(session_id, State.REQUESTED, dialect, protocols)
         session.has_draft_field = (
             dialect.draft_fields and fields.get(b"sec-webtransport-http3-draft02") == b"1"
         )
@@ -381,6 +401,8 @@ class Connection:
         self._sessions[session_id] = session
         for stream in self._early.take_streams(session_id):
             self._hold(session, stream)
+        for data in self._early.take_datagrams(session_id):
+            session.datagrams.put(data)
         self._events.append(
             SessionRequested(
                 session_id,
@@ -412,7 +434,9 @@ class Connection:
                 return
             protocol = None
         session.peer_finished = event.ended
-        self._events.append(SessionAccepted(session_id, event.status, protocol, headers))
+        self._events.append(
+            SessionAccepted(session_id, event.status, session.datagrams, protocol, headers)
+        )
         self._open(session)
 
     def _open(self, session: Session) -> None:
@@ -421,8 +445,9 @@ class Connection:
         held, session.held = session.held, []
         for stream in held:
             self._streams.announce(stream, session.streams)
-        for data in self._early.take_datagrams(session.session_id):
-            self._events.append(DatagramReceived(session.session_id, data))
+        config = self.config
+        session.datagrams.limit(config.datagram_recv_queue, config.datagram_recv_bytes)
+        self._tell_of_datagrams(session)
         if session.peer_finished:
             self._on_close(session, Close(0, ""))
         else:
@@ -468,14 +493,14 @@ class Connection:
                 break  # the event says it too
             if got is None:
                 break
+            received = session.datagrams.received
             try:
                 close = session.feed(*got)
             except CapsuleError as error:
                 self._abort(session, H3ErrorCode.MESSAGE_ERROR, str(error))
                 break
-            for data in session.datagrams:
-                self._events.append(DatagramReceived(session.session_id, data))
-            session.datagrams.clear()
+            if session.datagrams.received != received:
+                self._tell_of_datagrams(session)
             if session.drain_received:
                 self._on_drain(session)
             if close is not None:
@@ -502,6 +527,7 @@ class Connection:
         """The session is over: reset its streams, remember its id."""
         session_id = session.session_id
         del self._sessions[session_id]
+        session.datagrams.close()
         self._forget_closing()
         self._closing[session_id] = None
         self._closed[session_id] = None
@@ -509,7 +535,6 @@ class Connection:
             del self._closed[next(iter(self._closed))]
         for stream in list(session.streams.values()):
             self._streams.refuse(stream, H3ErrorCode.WT_SESSION_GONE)
-        self._early.take_datagrams(session_id)
         if event is not None:
             self._events.append(event)
 
@@ -595,17 +620,23 @@ class Connection:
 
     # -- datagrams and keys -------------------------------------------------------------------
 
+    def datagrams(self, session_id: int) -> DatagramFlow:
+        """The datagrams of a session: take those that came from it, give it to QUIC's ``dgram_send_many``.
+
+        It can be read after the end of the session.  Raises SessionClosed.
+        """
+        return self._session(session_id).datagrams
+
     def send_datagram(self, session_id: int, data: Buffer) -> bool:
         """Send a datagram; False when the oldest queued one was dropped for it (Section 4.4).
 
         Raises SessionClosed, DatagramTooLarge.
         """
-        self._session(session_id)
-        return self.h3.send_datagram(session_id, data)
+        return self.quic.dgram_send(data, self._session(session_id).datagrams)
 
     def max_datagram_size(self, session_id: int) -> int:
-        """Bytes of the largest datagram now; 0 when the peer takes none."""
-        return self.h3.max_datagram_size(session_id)
+        """Bytes of the largest datagram now; 0 when the peer takes none.  Raises SessionClosed."""
+        return self.quic.dgram_max_writable_len(self._session(session_id).datagrams)
 
     def export_keying_material(
         self, session_id: int, label: bytes, context: bytes, length: int

@@ -6,9 +6,10 @@ from collections import deque
 
 from cwt.webtransport.streams import Stream
 
-__all__ = ["EarlyArrivals"]
+__all__ = ["MAX_EARLY_BYTES", "EarlyArrivals"]
 
-_MAX_EARLY_BYTES = 64 * 1024
+MAX_EARLY_BYTES = 64 * 1024
+"""Bytes of the datagrams that are held for sessions that are not open."""
 
 
 class EarlyArrivals:
@@ -42,7 +43,7 @@ class EarlyArrivals:
             self._datagrams = deque()
         self._datagrams.append((session_id, data))
         self._bytes += len(data)
-        while len(self._datagrams) > self._max_datagrams or self._bytes > _MAX_EARLY_BYTES:
+        while len(self._datagrams) > self._max_datagrams or self._bytes > MAX_EARLY_BYTES:
             self._bytes -= len(self._datagrams.popleft()[1])
 
     def take_streams(self, session_id: int) -> list[Stream]:

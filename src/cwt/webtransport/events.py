@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from cwt._core.stream.datagram import DatagramFlow
 from cwt.h3 import events as h3
 
 __all__ = [
-    "DatagramReceived",
+    "DatagramsReadable",
     "Event",
     "Ready",
     "SessionAccepted",
@@ -50,10 +51,12 @@ class SessionRequested:
 
 @dataclass(slots=True)
 class SessionAccepted:
-    """Client: the session is established.  ``protocol`` is the one chosen, or None."""
+    """Client: the session is established.  ``protocol`` is the one chosen, or None; ``datagrams`` is as of
+    ``Connection.datagrams``."""
 
     session_id: int
     status: int
+    datagrams: DatagramFlow
     protocol: str | None = None
     headers: Headers = field(default_factory=list)
 
@@ -91,11 +94,11 @@ class StreamWritable:
 
 
 @dataclass(slots=True)
-class DatagramReceived:
-    """A datagram of the session."""
+class DatagramsReadable:
+    """There are datagrams of the session to take: ``datagrams.recv()``, ``datagrams.recv_many()``."""
 
     session_id: int
-    data: bytes
+    datagrams: DatagramFlow
 
 
 @dataclass(slots=True)
@@ -127,7 +130,7 @@ Event: TypeAlias = (
     | StreamOpened
     | StreamReadable
     | StreamWritable
-    | DatagramReceived
+    | DatagramsReadable
     | SessionDraining
     | SessionClosed
     | h3.RequestReceived

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 
+from cwt._core.stream.datagram import DatagramFlow
 from cwt.h3.capsules import DATAGRAM, CapsuleError, CapsuleReader, encode_capsule
 from cwt.webtransport.dialects import Dialect
 from cwt.webtransport.streams import Stream
@@ -83,7 +84,12 @@ class Session:
     )
 
     def __init__(
-        self, session_id: int, state: State, dialect: Dialect, protocols: Sequence[str]
+        self,
+        session_id: int,
+        state: State,
+        dialect: Dialect,
+        protocols: Sequence[str],
+        datagrams: DatagramFlow,
     ) -> None:
         self.session_id = session_id
         self.state = state
@@ -101,14 +107,13 @@ class Session:
         """Streams that are not done in both directions, those held among them."""
         self.held: list[Stream] = []
         """Streams of the peer that are announced once the session is open."""
-        self.datagrams: list[bytes] = []
-        """Datagram capsules of the chunk being parsed."""
+        self.datagrams = datagrams
         self._capsules = CapsuleReader(_LIMITS)
 
     def feed(self, data: bytes, ended: bool) -> Close | None:
         """Bytes of the CONNECT stream, and whether it ends with them; a Close when the session does.
 
-        Sets ``drain_received`` and fills ``datagrams``.  Raises CapsuleError for what is malformed.
+        Sets ``drain_received`` and adds to ``datagrams``.  Raises CapsuleError for what is malformed.
         """
         for capsule_type, payload in self._capsules.feed(data):
             if capsule_type == Capsule.CLOSE_SESSION:
@@ -118,7 +123,7 @@ class Session:
             if capsule_type == Capsule.DRAIN_SESSION:
                 self.drain_received = True
             elif capsule_type == DATAGRAM:
-                self.datagrams.append(payload)
+                self.datagrams.put(payload)
             elif self.dialect.rejects_stream_data_capsules:
                 raise CapsuleError("a capsule that belongs to WebTransport over HTTP/2")
         if not ended:

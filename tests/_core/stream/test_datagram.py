@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from cwt._core.stream.datagram import DatagramFlow
 from cwt.config import TransportConfig
 from cwt.errors import DatagramTooLarge
 from cwt.errors import TransportErrorCode as Code
@@ -38,9 +39,12 @@ def test_the_limit_of_the_peer_counts_the_frame() -> None:
     with pytest.raises(DatagramTooLarge) as raised:
         server.dgram_send(bytes(limit + 1))
     assert raised.value.limit == limit
+    # With a length its frame would be larger than the peer takes: it comes last in its packet.
     server.dgram_send(bytes(limit))
+    server.dgram_send(bytes(limit - 1))
     client.collect()
-    assert client.frames(0x30) == [(0x30, bytes(limit))]
+    assert client.frames(0x30) == [(0x30, bytes(limit)), (0x30, bytes(limit - 1))]
+    assert len({received.number for received in client.received}) == 2
 
 
 @pytest.mark.parametrize("less", range(12))
@@ -72,6 +76,178 @@ def test_one_larger_than_allowed(limit: int, size: int) -> None:
     client, _ = connected(TransportConfig(grease=False, max_datagram_frame_size=limit))
     client.send(ONE_RTT, frame(0x30, bytes(size)))
     assert client.close_code == Code.PROTOCOL_VIOLATION
+
+
+def test_many_at_once_are_packed() -> None:
+    client, server = connected(params=PARAMETERS)
+    data = [bytes([i]) * 20 for i in range(100)]
+    assert server.dgram_send_many(iter(data)) == 100
+    client.collect()
+    assert client.frames(0x30) == [(0x30, each) for each in data]
+    packets = {received.number for received in client.received}
+    assert len(packets) == 2
+
+
+def test_many_until_one_is_too_large() -> None:
+    client, server = connected(params=PARAMETERS)
+    with pytest.raises(DatagramTooLarge):
+        server.dgram_send_many([b"one", bytearray(b"two"), bytes(5000), b"four"])
+    client.collect()
+    assert client.frames(0x30) == [(0x30, b"one"), (0x30, b"two")]
+
+
+@pytest.mark.parametrize("size", [600, 1000])
+def test_datagrams_of_one_size_share_a_batch(size: int) -> None:
+    client, server = connected(params=PARAMETERS)
+    client.send(ONE_RTT, ack(client.largest[ONE_RTT], client.largest[ONE_RTT]))
+    server.dgram_send_many([bytes(size)] * 5 + [bytes(10)])
+    batch = server.send_batch(client.now)
+    assert batch is not None
+    data, segment, _ = batch
+    assert size < segment < size + 50
+    assert 5 * segment < len(data) < 6 * segment
+    batch = server.send_batch(client.now)
+    assert batch is None
+
+
+def test_a_longer_datagram_opens_a_new_batch() -> None:
+    client, server = connected(params=PARAMETERS)
+    client.send(ONE_RTT, ack(client.largest[ONE_RTT], client.largest[ONE_RTT]))
+    server.dgram_send_many([bytes(700), bytes(800), bytes(1100)])
+    lengths = []
+    while (batch := server.send_batch(client.now)) is not None:
+        lengths.append(len(batch[0]))
+    assert [length // 100 for length in lengths] == [7, 8, 11]
+    assert server.stats().datagrams_dropped_outgoing == 0
+
+
+def test_the_lost_are_counted() -> None:
+    client, server = connected(params=PARAMETERS)
+    server.dgram_send_many([b"one", b"two"])
+    assert server.send(client.now) is not None  # which nobody gets
+    for _ in range(3):
+        server.ping()
+        client.collect()
+    client.send(ONE_RTT, ack(client.largest[ONE_RTT], 2))
+    assert server.stats().datagrams_lost == 2
+
+
+def test_room_to_send() -> None:
+    config = TransportConfig(grease=False, datagram_send_queue=8)
+    client, server = connected(config, params=PARAMETERS)
+    client.collect()
+    client.send(ONE_RTT, ack(client.largest[ONE_RTT], client.largest[ONE_RTT]))
+    server.dgram_send_many([bytes(1000)] * 4)
+    assert server.dgram_writable
+    server.dgram_send(bytes(1000))
+    assert not server.dgram_writable
+    for _ in range(2):
+        assert server.send(client.now) is not None
+    assert not server.dgram_writable
+    assert server.send(client.now) is not None
+    assert server.dgram_writable
+
+
+def test_a_flow_gets_its_own() -> None:
+    client, server = connected(params=PARAMETERS)
+    one, many = server.dgram_flow(1), server.dgram_flow(1000)
+    assert (one.id, many.id) == (1, 1000)
+    sent = [b"\1a", b"\2b", b"\x43\xe8c", b"\x40\1d", b"", b"\x43", b"\1"]
+    client.send(ONE_RTT, b"".join(frame(0x31, len(data), data) for data in sent))
+    assert server.dgram_ready() == [one, many]
+    assert server.dgram_ready() == []
+    assert one.recv_many() == [b"a", b"d", b""]
+    assert (len(many), many.recv(), many.recv()) == (1, b"c", None)
+    assert [server.dgram_recv() for _ in range(4)] == [b"\2b", b"", b"\x43", None]
+    assert (one.received, many.received) == (3, 1)
+    with pytest.raises(ValueError, match="open already"):
+        server.dgram_flow(1)
+    one.close()
+    client.send(ONE_RTT, frame(0x30, b"\1late"))
+    assert server.dgram_recv() == b"\1late"
+    assert one.recv() is None
+    server.dgram_flow(1).close()
+    one.close()
+
+
+def test_a_flow_sends_its_id() -> None:
+    client, server = connected(params=PARAMETERS)
+    flow = server.dgram_flow(1000)
+    limit = server.dgram_max_writable_len(flow)
+    assert limit == server.dgram_max_writable_len() - 2
+    with pytest.raises(DatagramTooLarge) as raised:
+        server.dgram_send(bytes(limit + 1), flow)
+    assert raised.value.limit == limit
+    server.dgram_send(b"first", flow)
+    server.dgram_send_many([b"", bytes(limit)], flow)
+    client.collect()
+    assert [data for _, data in client.frames(0x30)] == [
+        b"\x43\xe8first",
+        b"\x43\xe8",
+        b"\x43\xe8" + bytes(limit),
+    ]
+    assert flow.sent == 3
+
+
+def test_the_limits_of_a_flow() -> None:
+    config = TransportConfig(grease=False, datagram_recv_queue=4, datagram_recv_bytes=1000)
+    client, server = connected(config, params=PARAMETERS)
+    flow = server.dgram_flow(5)
+    for i in range(6):
+        client.send(ONE_RTT, frame(0x30, b"\5%d" % i))
+    assert flow.dropped == server.stats().datagrams_dropped_incoming == 2
+    flow.limit(1, 1000)
+    assert (flow.recv_many(), flow.dropped) == ([b"5"], 5)
+    flow.limit(0, 1000)
+    client.send(ONE_RTT, frame(0x30, b"\5x"))
+    assert (len(flow), flow.dropped) == (0, 6)
+
+
+def test_the_bytes_of_a_queue_are_bounded() -> None:
+    config = TransportConfig(grease=False, datagram_recv_bytes=1000, datagram_send_bytes=1000)
+    client, server = connected(config, params=PARAMETERS)
+    for i in range(5):
+        client.send(ONE_RTT, frame(0x30, bytes([i]) * 300))
+    assert [server.dgram_recv() for _ in range(3)] == [b"\3" * 300, b"\4" * 300, None]
+    assert [server.dgram_send(bytes([i]) * 300) for i in range(4)] == [True, True, False, False]
+    client.collect()
+    assert client.frames(0x30) == [(0x30, b"\2" * 300), (0x30, b"\3" * 300)]
+
+
+def test_one_is_taken_whatever_its_size() -> None:
+    config = TransportConfig(grease=False, datagram_recv_bytes=100)
+    client, server = connected(config, params=PARAMETERS)
+    client.send(ONE_RTT, frame(0x30, bytes(500)))
+    client.send(ONE_RTT, frame(0x30, bytes(600)))
+    assert (server.dgram_recv(), server.dgram_recv()) == (bytes(600), None)
+
+
+def test_the_old_expire() -> None:
+    client, server = connected(params=PARAMETERS)
+    flow = server.dgram_flow(0)
+    client.send(ONE_RTT, frame(0x30, b"\0old"))
+    client.now += 1
+    client.send(ONE_RTT, frame(0x30, b"\0new"))
+    flow.put(b"capsule")
+    flow.expire(client.now - 2)
+    assert len(flow) == 3
+    flow.expire(client.now - 0.5)
+    assert (flow.recv_many(2), flow.recv_many(), flow.dropped) == ([b"new", b"capsule"], [], 1)
+
+
+def test_a_queue_gives_its_memory_back() -> None:
+    queue = DatagramFlow(1 << 20, 1 << 30, 0)
+    for count in (10, 1000, 40):
+        for i in range(count):
+            queue.put(b"%d" % i)
+            if i % 3 == 1:
+                assert queue.recv() is not None
+        rest = queue.recv_many(count // 2)
+        assert len(rest) == count // 2
+        rest += queue.recv_many(-1) + queue.recv_many(10_000)
+        assert rest[-1] == b"%d" % (count - 1)
+        assert (len(queue), queue.recv_many(), queue.recv()) == (0, [], None)
+    queue.put(b"left behind")
 
 
 def test_full_queues_drop_the_oldest() -> None:

@@ -170,7 +170,7 @@ class Runner:
             )
             sent += len(batch)
             found.count = sent - int(found.details["dropped_here"])
-            await asyncio.sleep(0)
+            await session.datagrams.drain()
         report = await self.report(session)
         found.details.update(datagram_bytes=size, sent=sent, arrived=report.datagrams)
         found.count = report.datagrams

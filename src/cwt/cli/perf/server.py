@@ -34,10 +34,14 @@ class _Perf:
 
     async def _datagrams(self) -> None:
         datagrams = self._session.datagrams
-        async for data in datagrams:
-            self._count += 1
-            if self._echo:
-                datagrams.send(data)
+        try:
+            while True:
+                received = await datagrams.receive_many()
+                self._count += len(received)
+                if self._echo:
+                    datagrams.send_many(received)
+        except _ENDED:
+            pass
 
     async def _serve(self, stream: cwt.BiStream) -> None:
         try:
