@@ -7,8 +7,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-SIZE = 20_000
+SIZE = 300_000
 CONTENT = bytes(i * 31 % 251 for i in range(SIZE))
+LENGTH = st.one_of(st.integers(0, 6000), st.integers(0, 100_000))
 
 
 class Model(RuleBasedStateMachine):
@@ -25,7 +26,7 @@ class Model(RuleBasedStateMachine):
         self.buffer.write(start, CONTENT[start:end])
         self.have[start:end] = b"\1" * (end - start)
 
-    @rule(start=st.integers(0, SIZE), length=st.integers(0, 6000))
+    @rule(start=st.integers(0, SIZE), length=LENGTH)
     def anywhere(self, start: int, length: int) -> None:
         self.arrive(start, length)
 
@@ -33,11 +34,15 @@ class Model(RuleBasedStateMachine):
     def nearby(self, gap: int, length: int) -> None:
         self.arrive(min(max(self.contiguous() + gap, 0), SIZE), length)
 
-    @rule(block=st.integers(0, 4), gap=st.integers(-2, 2), length=st.integers(0, 5))
+    @rule(length=LENGTH)
+    def next(self, length: int) -> None:
+        self.arrive(self.contiguous(), length)
+
+    @rule(block=st.integers(0, 40), gap=st.integers(-2, 2), length=st.integers(0, 5))
     def at_a_block(self, block: int, gap: int, length: int) -> None:
         self.arrive(max(4096 * block + gap, 0), length)
 
-    @rule(length=st.integers(0, 9000))
+    @rule(length=LENGTH)
     def take(self, length: int) -> None:
         expected = CONTENT[self.read : min(self.read + length, self.contiguous())]
         assert self.buffer.read(length) == expected
@@ -59,4 +64,4 @@ class Model(RuleBasedStateMachine):
 
 
 TestModel = Model.TestCase
-TestModel.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestModel.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
