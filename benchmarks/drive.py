@@ -16,7 +16,7 @@ from cwt.quic import Connection, Pump, UdpSocket
 from cwt.tls import ClientContext, ServerContext
 from cwt.tls.development import development_certificate
 
-__all__ = ["CHUNK", "Contexts", "End", "Load", "bulk", "contexts", "drive"]
+__all__ = ["CHUNK", "CONFIG", "Contexts", "End", "Load", "bulk", "contexts", "drive"]
 
 CHUNK = 65536
 """Bytes of the application's reads and writes."""
@@ -24,9 +24,8 @@ CHUNK = 65536
 PATIENCE = 20.0
 """Seconds that the ends may wait for each other."""
 
-CONFIG = TransportConfig(
-    send_buffer=1 << 20, initial_max_streams_bidi=20_000, initial_max_streams_uni=20_000
-)
+CONFIG = TransportConfig(send_buffer=1 << 20, initial_max_streams_uni=20_000, mtu_discovery=False)
+"""With packets of 1200 bytes."""
 
 
 @dataclass(frozen=True)

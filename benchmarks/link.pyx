@@ -11,6 +11,7 @@ from libc.string cimport memcpy, memmove
 
 from cwt._core.connection cimport Connection, nanoseconds
 from cwt._core.endpoint cimport Endpoint
+from cwt._core.keyring cimport MAX_BATCH
 
 from cwt.testing import CLIENT, SERVER
 
@@ -103,7 +104,7 @@ cdef class Link:
                     if self.window:
                         connection.recovery.congestion.window = self.window
                     segment = 0
-                    size = connection.write_batch(self.out, BUFFER, now, &segment)
+                    size = connection.write_batch(self.out, BUFFER, MAX_BATCH, now, &segment)
                     if size == 0:
                         break
                     total += size

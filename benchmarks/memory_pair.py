@@ -25,6 +25,7 @@ CONFIG = TransportConfig(
     send_buffer=1 << 20,
     initial_max_streams_uni=20_000,
     pacing=False,
+    mtu_discovery=False,
 )
 
 

@@ -16,7 +16,7 @@ from benchmarks.memory import resident
 from benchmarks.processes import TIME_LIMIT, Channel, Figures, cpu_seconds, run_pair
 from cwt.tls.development import development_certificate
 
-__all__ = ["CHUNK", "Client", "run"]
+__all__ = ["CHUNK", "CONFIG", "Client", "run"]
 
 CHUNK = 65536
 """Bytes of the application's reads and writes."""
@@ -24,7 +24,8 @@ HEAD = 8
 ANSWER = 100
 """Bytes of the response to a small request, whose stream begins with ``REQUEST``."""
 REQUEST = b"R" * HEAD
-CONFIG = cwt.Config(max_idle_timeout=300)
+CONFIG = cwt.Config(max_idle_timeout=300, mtu_discovery=False)
+"""With packets of 1200 bytes."""
 LIMITS = cwt.Limits(max_connections=50_000, max_sessions=50_000)
 
 _ENDED = (cwt.StreamReset, cwt.StreamStopped, cwt.SessionClosed, cwt.ConnectionClosed)
@@ -77,7 +78,10 @@ class _Server:
             gc.collect()
             self.channel.send({"resident": resident(), "sessions": len(self.running.sessions)})
         else:
-            self.channel.send({"cpu": cpu_seconds(), "datagrams": self.datagrams})
+            dropped = sum(s.stats().datagrams_dropped for s in self.running.sessions)
+            self.channel.send(
+                {"cpu": cpu_seconds(), "datagrams": self.datagrams, "dropped": dropped}
+            )
 
 
 async def send(stream: cwt.BiStream, size: int) -> None:
@@ -100,8 +104,9 @@ async def take(stream: cwt.BiStream) -> int:
 class Client:
     """The client's process: where the server is, and what it has used."""
 
-    def __init__(self, channel: Channel, port: int, certificate: bytes) -> None:
+    def __init__(self, channel: Channel, port: int, certificate: bytes, config: cwt.Config) -> None:
         self.channel = channel
+        self.config = config
         self.port = port
         self.certificate = certificate
 
@@ -110,7 +115,7 @@ class Client:
         return cwt.connect(
             f"https://127.0.0.1:{self.port}{path}",
             server_certificate_hashes=[self.certificate],
-            config=CONFIG,
+            config=self.config,
         )
 
     def report(self) -> dict[str, Any]:
@@ -162,7 +167,7 @@ class Client:
 Work = Callable[[Client], Awaitable[dict[str, Any]]]
 
 
-def _serve(certfile: str, keyfile: str, channel: Channel) -> Figures:
+def _serve(certfile: str, keyfile: str, config: cwt.Config, channel: Channel) -> Figures:
     async def main() -> None:
         server = _Server(channel)
         handlers = {"/": server.session, "/idle": server.idle}
@@ -172,7 +177,7 @@ def _serve(certfile: str, keyfile: str, channel: Channel) -> Figures:
             0,
             certfile=certfile,
             keyfile=keyfile,
-            config=CONFIG,
+            config=config,
             limits=LIMITS,
         ) as running:
             server.running = running
@@ -184,8 +189,8 @@ def _serve(certfile: str, keyfile: str, channel: Channel) -> Figures:
     return Figures(cpu_seconds(), 0.0, 0)
 
 
-def _connect(work: Work, certificate: bytes, channel: Channel) -> Figures:
-    client = Client(channel, channel.receive(), certificate)
+def _connect(work: Work, certificate: bytes, config: cwt.Config, channel: Channel) -> Figures:
+    client = Client(channel, channel.receive(), certificate, config)
 
     async def main() -> dict[str, Any]:
         return await work(client)
@@ -195,14 +200,21 @@ def _connect(work: Work, certificate: bytes, channel: Channel) -> Figures:
     return Figures(cpu_seconds(), 0.0, 0, details=found)
 
 
-def run(work: Work, time_limit: float = TIME_LIMIT) -> dict[str, Any]:
+def run(
+    work: Work,
+    config: cwt.Config = CONFIG,
+    *,
+    time_limit: float = TIME_LIMIT,
+    pin: bool = True,
+) -> dict[str, Any]:
     """Run *work* in a client's process, with a server in another; what it returned."""
     certificate = development_certificate()
     with TemporaryDirectory() as directory:
         certfile, keyfile = certificate.write(directory)
         _, client = run_pair(
-            partial(_serve, str(certfile), str(keyfile)),
-            partial(_connect, work, certificate.sha256),
-            time_limit,
+            partial(_serve, str(certfile), str(keyfile), config),
+            partial(_connect, work, certificate.sha256, config),
+            time_limit=time_limit,
+            pin=pin,
         )
     return client.details

@@ -128,7 +128,7 @@ class _Sessions:
     """A WebTransport session between two sans-IO ends."""
 
     def __init__(self) -> None:
-        config = Config(max_idle_timeout=0, pacing=False)
+        config = Config(max_idle_timeout=0, pacing=False, mtu_discovery=False)
         self.pair, client, server = _pair(config=config)
         self.client = webtransport.Connection(h3.Connection(client, config))
         self.server = webtransport.Connection(h3.Connection(server, config))

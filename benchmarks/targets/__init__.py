@@ -13,6 +13,7 @@ ROWS = {
         Row("bulk", "one stream, sans-IO, next to the limit pair", bulk.one_stream),
         Row("streams", "100 streams at once, sans-IO", bulk.streams),
         Row("sessions", "one stream of a session against sans-IO", sessions.session_bulk),
+        Row("discovery", "one stream with path MTU discovery", sessions.discovery),
         Row("datagrams", "datagrams one way", datagrams.datagrams),
         Row("requests", "small requests on streams of their own", sessions.requests),
         Row("handshakes", "full handshakes with a session", sessions.handshakes),

@@ -34,9 +34,9 @@ IMPORTS = (
 )
 
 
-async def _idle(count: int, client: Client) -> dict[str, Any]:
+async def _idle(counts: list[int], client: Client) -> dict[str, Any]:
     opened: list[cwt.Session] = []
-    wanted = WARM
+    wanted = 0
 
     async def worker() -> None:
         nonlocal wanted
@@ -44,35 +44,34 @@ async def _idle(count: int, client: Client) -> dict[str, Any]:
             wanted -= 1
             opened.append(await client.connect("/idle"))
 
-    async def more(count: int) -> tuple[int, int]:
+    async def reach(count: int) -> tuple[int, int]:
         nonlocal wanted
-        wanted = count
+        wanted = count - len(opened)
         async with asyncio.TaskGroup() as tasks:
             for _ in range(AT_ONCE):
                 tasks.create_task(worker())
         return client.memory()
 
-    before, warm = await more(WARM)
-    after, there = await more(count)
-    return {
-        "sessions": there,
-        "resident": after,
-        "bytes_per_session": (after - before) / (there - warm),
-    }
+    before, warm = await reach(WARM)
+    found = {}
+    for count in counts:
+        after, there = await reach(WARM + count)
+        found[str(count)] = {"resident": after, "each": (after - before) / (there - warm)}
+    return found
 
 
 def memory(effort: Effort) -> Iterator[Result]:
     """The growth of the server's process, while nothing happens on the sessions."""
-    for full, target in ((1000, None), (10_000, 25_000)):
-        count = effort.amount(full, 10)
-        found = sessions.run(partial(_idle, count), 3 * TIME_LIMIT)
-        size = found["bytes_per_session"]
+    targets = {effort.amount(1000, 5): None, effort.amount(10_000, 10): 25_000}
+    found = sessions.run(partial(_idle, list(targets)), time_limit=3 * TIME_LIMIT)
+    for count, target in targets.items():
+        figures = found[str(count)]
         yield Result(
             name=f"memory of an idle session, {count:,} of them",
             target="" if target is None else f"under {target // 1000} kB",
-            measured=f"{size / 1000:.1f} kB, {found['resident'] / 1e6:.0f} MB in all",
-            ok=None if target is None else size < target,
-            figures=found,
+            measured=f"{figures['each'] / 1000:.1f} kB, {figures['resident'] / 1e6:.0f} MB in all",
+            ok=None if target is None else figures["each"] < target,
+            figures=figures,
         )
 
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import cwt
 from benchmarks import sessions
-from benchmarks.drive import Load, bulk, contexts
+from benchmarks.drive import CONFIG, Load, bulk, contexts
 from benchmarks.processes import Figures
 from benchmarks.sessions import Client
-from benchmarks.targets.bulk import MEGABYTES, alternate, cpu, sides
+from benchmarks.targets.bulk import MEGABYTES, alternate, cpu, sides, wall
 from benchmarks.targets.row import Effort, Result, spread
 
-__all__ = ["handshakes", "requests", "session_bulk"]
+__all__ = ["discovery", "handshakes", "requests", "session_bulk"]
 
 AT_ONCE = 100
 HANDSHAKES_AT_ONCE = 8
@@ -29,9 +30,11 @@ async def _transfer(direction: str, total: int, client: Client) -> dict[str, Any
     return found
 
 
-def transfer(direction: str, total: int) -> tuple[Figures, Figures]:
+def transfer(
+    direction: str, total: int, config: cwt.Config = sessions.CONFIG
+) -> tuple[Figures, Figures]:
     """Move *total* bytes over one stream of a session; the figures of the sender and of the receiver."""
-    found = sessions.run(partial(_transfer, direction, total))
+    found = sessions.run(partial(_transfer, direction, total), config)
     ours = Figures(found["client_cpu"], found["seconds"], total, 1)
     theirs = Figures(found["server_cpu"], found["seconds"], total, 1)
     return (ours, theirs) if direction == "upload" else (theirs, ours)
@@ -57,6 +60,32 @@ def session_bulk(effort: Effort) -> Iterator[Result]:
             ),
             ok=ratio["min"] <= 1.15,
             figures={"ratio": ratio, "cpu_per_gb": above, "sans_io_cpu_per_gb": below},
+        )
+
+
+def discovery(effort: Effort) -> Iterator[Result]:
+    """One stream when path MTU discovery may find what the path takes; nothing is asked of it."""
+    total, tls = effort.amount(2 * MEGABYTES * 1_000_000), contexts()
+    config = replace(CONFIG, mtu_discovery=True)
+    session_config = replace(sessions.CONFIG, mtu_discovery=True)
+    found = alternate(
+        {
+            "sans-IO, client to server": partial(bulk, Load(total=total, config=config), tls),
+            "sans-IO, server to client": partial(
+                bulk, Load(total=total, config=config, download=True), tls
+            ),
+            "session, upload": partial(transfer, "upload", total, session_config),
+            "session, download": partial(transfer, "download", total, session_config),
+        },
+        effort.rounds,
+    )
+    for name, pairs in found.items():
+        yield Result(
+            name=f"with path MTU discovery: {name}",
+            target="",
+            measured=sides(cpu(pairs), pairs),
+            ok=None,
+            figures={"cpu_per_gb": cpu(pairs), "gbit_per_second": wall(pairs)},
         )
 
 
@@ -105,8 +134,10 @@ def requests(effort: Effort) -> Iterator[Result]:
         ok=best["rate"] >= 40_000,
         figures={"rounds": many},
     )
+    # Nothing goes on at the same time here, so where the two processes run is the scheduler's affair.
     single = [
-        sessions.run(partial(_requests, effort.amount(3000), 1)) for _ in range(effort.rounds)
+        sessions.run(partial(_requests, effort.amount(3000), 1), pin=False)
+        for _ in range(effort.rounds)
     ]
     p50, p99 = spread(found["p50"] for found in single), spread(found["p99"] for found in single)
     yield Result(
