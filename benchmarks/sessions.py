@@ -78,10 +78,7 @@ class _Server:
             gc.collect()
             self.channel.send({"resident": resident(), "sessions": len(self.running.sessions)})
         else:
-            dropped = sum(s.stats().datagrams_dropped for s in self.running.sessions)
-            self.channel.send(
-                {"cpu": cpu_seconds(), "datagrams": self.datagrams, "dropped": dropped}
-            )
+            self.channel.send({"cpu": cpu_seconds(), "datagrams": self.datagrams})
 
 
 async def send(stream: cwt.BiStream, size: int) -> None:
@@ -200,13 +197,7 @@ def _connect(work: Work, certificate: bytes, config: cwt.Config, channel: Channe
     return Figures(cpu_seconds(), 0.0, 0, details=found)
 
 
-def run(
-    work: Work,
-    config: cwt.Config = CONFIG,
-    *,
-    time_limit: float = TIME_LIMIT,
-    pin: bool = True,
-) -> dict[str, Any]:
+def run(work: Work, config: cwt.Config = CONFIG, time_limit: float = TIME_LIMIT) -> dict[str, Any]:
     """Run *work* in a client's process, with a server in another; what it returned."""
     certificate = development_certificate()
     with TemporaryDirectory() as directory:
@@ -214,7 +205,6 @@ def run(
         _, client = run_pair(
             partial(_serve, str(certfile), str(keyfile), config),
             partial(_connect, work, certificate.sha256, config),
-            time_limit=time_limit,
-            pin=pin,
+            time_limit,
         )
     return client.details
