@@ -18,20 +18,20 @@ from benchmarks.targets.row import Effort, Result
 __all__ = ["datagrams"]
 
 BATCH = 256
-FULL = 0.001
-"""Seconds to wait when the queue is full."""
+PAUSE = 0.001
+"""Seconds between batches that have a rate."""
 SETTLE = 0.3
 """Seconds after which what is on its way has arrived."""
 
 
 async def _flood(session: cwt.Session, data: bytes, seconds: float, many: bool) -> int:
-    """Send for *seconds* as fast as the queue takes them; how many it took."""
+    """Send for *seconds* as fast as they leave; how many did."""
     datagrams, batch, sent = session.datagrams, [data] * BATCH, 0
     until = time.perf_counter() + seconds
     while time.perf_counter() < until:
         taken = datagrams.send_many(batch) if many else sum(map(datagrams.send, batch))
         sent += taken
-        await asyncio.sleep(0 if taken == BATCH else FULL)
+        await datagrams.drain()
     return sent
 
 
@@ -42,8 +42,11 @@ async def _paced(session: cwt.Session, data: bytes, seconds: float, rate: float)
     while (elapsed := time.perf_counter() - began) < seconds:
         due = int(elapsed * rate) - sent
         sent += due
-        datagrams.send_many([data] * due)
-        await asyncio.sleep(FULL)
+        while due > 0:
+            datagrams.send_many([data] * min(due, BATCH))
+            due -= BATCH
+            await datagrams.drain()
+        await asyncio.sleep(PAUSE)
     return sent
 
 
