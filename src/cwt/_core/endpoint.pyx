@@ -4,7 +4,6 @@ cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
-import hmac
 from functools import partial
 
 from cwt._core.connection cimport Connection, Host, nanoseconds
@@ -13,6 +12,7 @@ from cwt._core.wire.packet cimport (
     Header, INITIAL, MIN_INITIAL_SIZE, MIN_RESET_SIZE, ONE_RTT, VERSION_1, VERSION_NEGOTIATION,
     parse_header,
 )
+from cwt.hkdf cimport hmac_digest
 
 from cwt._core.wire.packet import version_negotiation
 from cwt._types import SendInfo
@@ -100,7 +100,7 @@ cdef class Endpoint(Host):
 
     def reset_token(self, bytes cid):
         """The stateless reset token of *cid* (RFC 9000 Section 10.3.2)."""
-        return hmac.digest(self.reset_key, cid, "sha256")[:16]
+        return hmac_digest("sha256", self.reset_key, cid)[:16]
 
     # Connections
 

@@ -1,6 +1,10 @@
 """Transport parameters (RFC 9000 Section 18)."""
 
 cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING
+from libc.stdint cimport uint8_t, uint64_t
+
+from cwt._core.wire.cursor cimport Reader, read_bytes, read_varint, reader, remaining
 
 from cwt._core.wire import varint
 from cwt.errors import TransportError, TransportErrorCode
@@ -28,9 +32,9 @@ _BYTES = (
     (0x0F, "initial_source_connection_id", None, False),
     (0x10, "retry_source_connection_id", None, True),
 )
-_DISABLE_ACTIVE_MIGRATION = 0x0C
-_BY_ID = {row[0]: row for row in _INTEGERS + _BYTES}
-_INTEGER_IDS = frozenset(row[0] for row in _INTEGERS)
+cdef enum:
+    _DISABLE_ACTIVE_MIGRATION = 0x0C
+cdef dict _BY_ID = {row[0]: row for row in _INTEGERS + _BYTES}
 
 
 def _error(text):
@@ -53,66 +57,77 @@ cdef class TransportParameters:
 
     def encode(self):
         """The value of the quic_transport_parameters extension (RFC 9001 Section 8.2)."""
-        out = bytearray()
-
-        def put(id, value):
-            out.extend(varint.encode(id) + varint.encode(len(value)) + value)
-
+        cdef list parts = []
         for id, name, default, _, _ in _INTEGERS:
             value = getattr(self, name)
             if value != default:
-                put(id, varint.encode(value))
+                _put(parts, id, varint.encode(value))
         for id, name, _, _ in _BYTES:
             value = getattr(self, name)
             if value is not None:
-                put(id, value)
+                _put(parts, id, value)
         if self.disable_active_migration:
-            put(_DISABLE_ACTIVE_MIGRATION, b"")
+            _put(parts, _DISABLE_ACTIVE_MIGRATION, b"")
         for id, value in self.unknown.items():
-            put(id, value)
-        return bytes(out)
+            _put(parts, id, value)
+        return b"".join(parts)
 
     @staticmethod
     def parse(bytes data not None, bint from_client):
         """Read the peer's parameters; TransportError(TRANSPORT_PARAMETER_ERROR) when they are wrong."""
-        parameters = TransportParameters()
-        seen = set()
-        position = 0
-        while position < len(data):
-            head = varint.decode(data, position)
-            size = head and varint.decode(data, head[1])
-            if not size or size[0] > len(data) - size[1]:
+        cdef TransportParameters parameters = TransportParameters()
+        cdef Reader r = reader(<const uint8_t*>PyBytes_AS_STRING(data), len(data))
+        cdef const uint8_t* value
+        cdef uint64_t id, size
+        cdef set seen = set()
+        while remaining(&r):
+            if not read_varint(&r, &id) or not read_varint(&r, &size) or (
+                not read_bytes(&r, <size_t>size, &value)
+            ):
                 raise _error("truncated transport parameter")
-            id, position = head[0], size[1] + size[0]
             if id in seen:
                 raise _error(f"transport parameter 0x{id:x} occurs twice")
             if len(seen) >= 256:
                 raise _error("too many transport parameters")
             seen.add(id)
-            _read(parameters, id, data[size[1]:position], from_client)
+            _read(parameters, id, value, <size_t>size, from_client)
         return parameters
 
 
-cdef _read(TransportParameters parameters, id, bytes value, bint from_client):
-    row = _BY_ID.get(id)
-    if id in _INTEGER_IDS:
-        number = varint.decode(value)
-        if number is None or number[1] != len(value) or not row[3] <= number[0] <= row[4]:
+cdef int _put(list parts, id, bytes value) except -1:
+    parts.append(varint.encode(id))
+    parts.append(varint.encode(len(value)))
+    parts.append(value)
+    return 0
+
+
+cdef int _read(
+    TransportParameters parameters, uint64_t id, const uint8_t* data, size_t size, bint from_client
+) except -1:
+    cdef Reader r
+    cdef uint64_t number
+    cdef tuple row = _BY_ID.get(id)
+    if row is None:
+        if id == _DISABLE_ACTIVE_MIGRATION:
+            if size:
+                raise _error("disable_active_migration is not empty")
+            parameters.disable_active_migration = True
+        return 0
+    if len(row) == 5:
+        r = reader(data, size)
+        if not read_varint(&r, &number) or remaining(&r) or not row[3] <= number <= row[4]:
             raise _error(f"{row[1]} is out of range")
-        setattr(parameters, row[1], number[0])
-    elif row is not None:
-        _, name, length, server_only = row
-        if server_only and from_client:
-            raise _error(f"a client sent {name}")
-        if length is None and len(value) > 20 or length is not None and 0 <= length != len(value):
-            raise _error(f"{name} has a wrong length")
-        if name == "preferred_address":
-            _check_preferred_address(value)
-        setattr(parameters, name, value)
-    elif id == _DISABLE_ACTIVE_MIGRATION:
-        if value:
-            raise _error("disable_active_migration is not empty")
-        parameters.disable_active_migration = True
+        setattr(parameters, row[1], number)
+        return 0
+    _, name, length, server_only = row
+    if server_only and from_client:
+        raise _error(f"a client sent {name}")
+    if length is None and size > 20 or length is not None and 0 <= length != size:
+        raise _error(f"{name} has a wrong length")
+    if name == "preferred_address":
+        _check_preferred_address(data[:size])
+    setattr(parameters, name, data[:size])
+    return 0
 
 
 cdef _check_preferred_address(bytes value):

@@ -1,5 +1,6 @@
 """Variable-length integers for Python callers (RFC 9000 Section 16)."""
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport uint8_t, uint64_t
 
 from cwt._core.wire.cursor cimport Reader, Writer, put_varint, read_varint, reader, varint_length, writer
@@ -17,17 +18,21 @@ def encode(value):
     return buffer[:w.pos - buffer]
 
 
-def decode(const uint8_t[::1] data not None, size_t offset=0):
+def decode(data, size_t offset=0):
     """``(value, next_offset)`` of the varint at *offset*; None when it is cut short."""
     cdef uint64_t value
+    cdef Py_buffer view
     cdef Reader r
-    cdef size_t size = data.shape[0]
-    if offset >= size:
-        return None
-    r = reader(&data[0] + offset, size - offset)
-    if not read_varint(&r, &value):
-        return None
-    return value, size - <size_t>(r.end - r.pos)
+    cdef bint found = False
+    cdef size_t size
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    size = <size_t>view.len
+    if offset < size:
+        r = reader(<const uint8_t*>view.buf + offset, size - offset)
+        found = read_varint(&r, &value)
+        offset = size - <size_t>(r.end - r.pos)
+    PyBuffer_Release(&view)
+    return (value, offset) if found else None
 
 
 def length(value):
