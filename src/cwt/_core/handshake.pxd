@@ -21,14 +21,16 @@ cdef class CryptoStream:
 cdef class Handshake:
     cdef readonly object tls
     cdef bint is_client
-    cdef CryptoStream initial, handshake, application
+    cdef CryptoStream initial, handshake, application    # None: not needed yet, or any more
     cdef readonly bint complete
     cdef readonly bint confirmed
     cdef bint done_pending                   # the server's HANDSHAKE_DONE
     cdef uint64_t consumed                   # post-handshake bytes
     cdef uint64_t news                       # CRYPTO frames that brought something new
 
+    cdef CryptoStream existing(self, int space)
     cdef CryptoStream stream(self, int space)
+    cdef void discard(self, int space) noexcept
     cdef list on_crypto(self, int space, DataFrame* frame)
     cdef list start(self)
     cdef list _drain(self)

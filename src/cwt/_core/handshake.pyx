@@ -78,12 +78,30 @@ cdef class Handshake:
     def __init__(self, tls, bint is_client):
         self.tls = tls
         self.is_client = is_client
-        self.initial = CryptoStream()
-        self.handshake = CryptoStream()
-        self.application = CryptoStream()
+
+    cdef CryptoStream existing(self, int space):
+        return self.application if space == 2 else self.initial if space == 0 else self.handshake
 
     cdef CryptoStream stream(self, int space):
-        return self.application if space == 2 else self.initial if space == 0 else self.handshake
+        # Made when first used: after the handshake a connection needs none.
+        cdef CryptoStream stream = self.existing(space)
+        if stream is not None:
+            return stream
+        stream = CryptoStream()
+        if space == 2:
+            self.application = stream
+        elif space == 0:
+            self.initial = stream
+        else:
+            self.handshake = stream
+        return stream
+
+    cdef void discard(self, int space) noexcept:
+        """The keys of *space* are gone (RFC 9001 Section 4.9)."""
+        if space == 0:
+            self.initial = None
+        else:
+            self.handshake = None
 
     cdef list start(self):
         self.tls.start()
@@ -138,26 +156,30 @@ cdef class Handshake:
         ]
 
     cdef bint wants_to_send(self, int space) noexcept:
-        return self.stream(space).wants_to_send() or space == 2 and self.done_pending
+        cdef CryptoStream stream = self.existing(space)
+        return stream is not None and stream.wants_to_send() or space == 2 and self.done_pending
 
     cdef bint write(self, int space, PacketBuilder* p) noexcept:
+        cdef CryptoStream stream = self.existing(space)
         cdef bint written = False
         if space == 2 and self.done_pending and can_record(p) and put_u8(&p.w, HANDSHAKE_DONE):
             record(p, HANDSHAKE_DONE, 0, 0, 0, False)
             self.done_pending = False
             written = True
-        return self.stream(space).write(p) or written
+        return stream is not None and stream.write(p) or written
 
     cdef int on_acked(self, int space, const FrameRecord* r) except -1:
-        if r.type == CRYPTO:
-            self.stream(space).outgoing.acknowledge(r.offset, r.offset + r.length)
+        cdef CryptoStream stream = self.existing(space)
+        if r.type == CRYPTO and stream is not None:
+            stream.outgoing.acknowledge(r.offset, r.offset + r.length)
         return 0
 
     cdef int on_lost(self, int space, const FrameRecord* r) except -1:
+        cdef CryptoStream stream = self.existing(space)
         if r.type == HANDSHAKE_DONE:
             self.done_pending = True
-        else:
-            self.stream(space).outgoing.lose(r.offset, r.offset + r.length)
+        elif stream is not None:
+            stream.outgoing.lose(r.offset, r.offset + r.length)
         return 0
 
     cdef int confirm(self) except -1:

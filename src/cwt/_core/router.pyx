@@ -400,6 +400,7 @@ cdef class Router(PacketHandler):
 
     cdef int _discard(self, int space) except -1:
         self.keys.discard(space)
+        self.handshake.discard(space)
         self.recovery.discard(space)
         self.acks(space).immediate = False
         self.acks(space).unacked = 0
