@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from cwt.tls import certificates, signatures
 from cwt.tls.alerts import PROTOCOL_VIOLATION, Alert, AlertDescription, decode_error
-from cwt.tls.key_schedule import KeySchedule
+from cwt.tls.key_schedule import KeySchedule, export
 from cwt.tls.keylog import KeyLog
 from cwt.tls.messages import (
     MAX_MESSAGE_LENGTH,
@@ -132,7 +132,7 @@ class Handshake:
         """TLS-Exporter (RFC 8446 Section 7.5); RuntimeError while there is no secret for it."""
         if not self._exporter_secret:
             raise RuntimeError("keying material can be exported when the handshake is complete")
-        return self._schedule.export(self._exporter_secret, label, context, length)
+        return export(self.cipher_suite, self._exporter_secret, label, context, length)
 
     # Messages.
 

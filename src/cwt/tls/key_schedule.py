@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from enum import IntEnum
+from typing import NamedTuple
 
 from cwt.hkdf import expand_label, extract, hmac_digest
 from cwt.tls.messages import HandshakeType, pack
 
-__all__ = ["CipherSuite", "KeySchedule"]
+__all__ = ["CipherSuite", "KeySchedule", "export", "same_hash", "ticket_psk"]
 
 
 class CipherSuite(IntEnum):
@@ -19,22 +21,49 @@ class CipherSuite(IntEnum):
     TLS_CHACHA20_POLY1305_SHA256 = 0x1303
 
 
-HASH_NAMES = {
-    CipherSuite.TLS_AES_128_GCM_SHA256: "sha256",
-    CipherSuite.TLS_AES_256_GCM_SHA384: "sha384",
-    CipherSuite.TLS_CHACHA20_POLY1305_SHA256: "sha256",
+class _Hash(NamedTuple):
+    """The hash function of a cipher suite, and what follows from it alone."""
+
+    name: str
+    new: Callable[..., hashlib._Hash]
+    length: int
+    empty: bytes
+    """Hash of nothing."""
+    early_secret: bytes
+    """The early secret of a handshake without a PSK."""
+    zeros: bytes
+
+
+def _hash(name: str, new: Callable[..., hashlib._Hash]) -> _Hash:
+    length = new().digest_size
+    zeros = bytes(length)
+    return _Hash(name, new, length, new().digest(), extract(name, b"", zeros), zeros)
+
+
+_SHA256 = _hash("sha256", hashlib.sha256)
+_SHA384 = _hash("sha384", hashlib.sha384)
+_HASHES: dict[int, _Hash] = {
+    CipherSuite.TLS_AES_128_GCM_SHA256: _SHA256,
+    CipherSuite.TLS_AES_256_GCM_SHA384: _SHA384,
+    CipherSuite.TLS_CHACHA20_POLY1305_SHA256: _SHA256,
 }
+
+
+def same_hash(cipher_suite: int, other: int) -> bool:
+    """Whether a PSK of one of the suites can be used with the other (RFC 8446 Section 4.2.11)."""
+    return _HASHES[cipher_suite] is _HASHES.get(other)
 
 
 class KeySchedule:
     """The chain of secrets of one handshake, and its transcript hash."""
 
+    __slots__ = ("_hash", "_secret", "_transcript", "cipher_suite")
+
     def __init__(self, cipher_suite: int) -> None:
         self.cipher_suite = cipher_suite
-        self.hash_name = HASH_NAMES[CipherSuite(cipher_suite)]
-        self._transcript = hashlib.new(self.hash_name)
-        self.hash_length = self._transcript.digest_size
-        self._secret = extract(self.hash_name, b"", bytes(self.hash_length))
+        self._hash = _HASHES[cipher_suite]
+        self._transcript = self._hash.new()
+        self._secret = self._hash.early_secret
 
     def add(self, message: bytes) -> None:
         """Append a whole handshake message to the transcript."""
@@ -43,33 +72,54 @@ class KeySchedule:
     def restart(self) -> None:
         """Put a message_hash in the place of the first ClientHello (RFC 8446 Section 4.4.1)."""
         digest = self._transcript.digest()
-        self._transcript = hashlib.new(self.hash_name)
-        self._transcript.update(pack(HandshakeType.MESSAGE_HASH, digest))
+        self._transcript = self._hash.new(pack(HandshakeType.MESSAGE_HASH, digest))
 
     def transcript_hash(self) -> bytes:
         return self._transcript.digest()
 
+    def binder(self, psk: bytes, hello: bytes) -> bytes:
+        """The binder of *psk* in a ClientHello; *hello* ends before its binders (Section 4.2.11.2)."""
+        transcript = self._transcript.copy()
+        transcript.update(hello)
+        secret = extract(self._hash.name, b"", psk)
+        key = self._expand(secret, b"res binder", self._hash.empty)
+        key = self._expand(key, b"finished", b"")
+        return hmac_digest(self._hash.name, key, transcript.digest())
+
+    def resume(self, psk: bytes) -> None:
+        """Begin with *psk*; call before :meth:`extract`."""
+        self._secret = extract(self._hash.name, b"", psk)
+
     def extract(self, input_secret: bytes | None = None) -> None:
         """Step to the handshake secret with the exchanged one, to the master secret with None."""
-        salt = self._expand(self._secret, b"derived", hashlib.new(self.hash_name).digest())
-        ikm = bytes(self.hash_length) if input_secret is None else input_secret
-        self._secret = extract(self.hash_name, salt, ikm)
+        salt = self._expand(self._secret, b"derived", self._hash.empty)
+        ikm = self._hash.zeros if input_secret is None else input_secret
+        self._secret = extract(self._hash.name, salt, ikm)
 
     def derive(self, label: bytes) -> bytes:
         """Derive-Secret of the current secret over the transcript so far."""
-        return self._expand(self._secret, label, self.transcript_hash())
+        return self._expand(self._secret, label, self._transcript.digest())
 
     def verify_data(self, traffic_secret: bytes) -> bytes:
         """The content of a side's Finished (RFC 8446 Section 4.4.4)."""
         key = self._expand(traffic_secret, b"finished", b"")
-        return hmac_digest(self.hash_name, key, self.transcript_hash())
-
-    def export(self, exporter_secret: bytes, label: bytes, context: bytes, length: int) -> bytes:
-        """TLS-Exporter (RFC 8446 Section 7.5)."""
-        empty = hashlib.new(self.hash_name).digest()
-        secret = self._expand(exporter_secret, label, empty)
-        digest = hashlib.new(self.hash_name, context).digest()
-        return expand_label(self.hash_name, secret, b"exporter", digest, length)
+        return hmac_digest(self._hash.name, key, self._transcript.digest())
 
     def _expand(self, secret: bytes, label: bytes, context: bytes) -> bytes:
-        return expand_label(self.hash_name, secret, label, context, self.hash_length)
+        return expand_label(self._hash.name, secret, label, context, self._hash.length)
+
+
+def ticket_psk(cipher_suite: int, resumption_secret: bytes, nonce: bytes) -> bytes:
+    """The PSK of a ticket with *nonce* (RFC 8446 Section 4.6.1)."""
+    digest = _HASHES[cipher_suite]
+    return expand_label(digest.name, resumption_secret, b"resumption", nonce, digest.length)
+
+
+def export(
+    cipher_suite: int, exporter_secret: bytes, label: bytes, context: bytes, length: int
+) -> bytes:
+    """TLS-Exporter (RFC 8446 Section 7.5)."""
+    digest = _HASHES[cipher_suite]
+    secret = expand_label(digest.name, exporter_secret, label, digest.empty, digest.length)
+    hashed = digest.new(context).digest()
+    return expand_label(digest.name, secret, b"exporter", hashed, length)
