@@ -98,13 +98,25 @@ def _child(end: End, channel: Channel, result: int) -> None:
         os._exit(status)
 
 
-def _start(end: End, ours: socket.socket, theirs: socket.socket) -> tuple[int, int]:
+def _pin(index: int) -> None:
+    # Each end has a CPU of its own: else the scheduler may put both on one, and take long to notice.
+    if hasattr(os, "sched_setaffinity"):
+        allowed = sorted(os.sched_getaffinity(0))
+        if len(allowed) >= 2:
+            os.sched_setaffinity(0, {allowed[index]})
+
+
+def _start(
+    end: End, cpu: int | None, ours: socket.socket, theirs: socket.socket
+) -> tuple[int, int]:
     # The process and where its result will be read.
     read, write = os.pipe()
     process = os.fork()
     if process == 0:
         os.close(read)
         theirs.close()
+        if cpu is not None:
+            _pin(cpu)
         _child(end, Channel(ours), write)
     os.close(write)
     return process, read
@@ -127,13 +139,18 @@ def _collect(pipes: list[int], until: float) -> list[bytes]:
     return results
 
 
-def run_pair(first: End, second: End, time_limit: float = TIME_LIMIT) -> tuple[Figures, Figures]:
+def run_pair(
+    first: End, second: End, *, time_limit: float = TIME_LIMIT, pin: bool = True
+) -> tuple[Figures, Figures]:
     """Run the two ends at the same time, each in a process of its own; their figures.
 
-    Raises EndFailed with the traceback of an end that failed.
+    With *pin* each has a CPU of its own, too.  Raises EndFailed with the traceback of an end that failed.
     """
     channels = socket.socketpair()
-    children = [_start(first, *channels), _start(second, *reversed(channels))]
+    children = [
+        _start(first, 0 if pin else None, *channels),
+        _start(second, 1 if pin else None, *reversed(channels)),
+    ]
     for channel in channels:
         channel.close()
     pipes = [pipe for _, pipe in children]

@@ -78,7 +78,10 @@ class _Server:
             gc.collect()
             self.channel.send({"resident": resident(), "sessions": len(self.running.sessions)})
         else:
-            self.channel.send({"cpu": cpu_seconds(), "datagrams": self.datagrams})
+            dropped = sum(s.stats().datagrams_dropped for s in self.running.sessions)
+            self.channel.send(
+                {"cpu": cpu_seconds(), "datagrams": self.datagrams, "dropped": dropped}
+            )
 
 
 async def send(stream: cwt.BiStream, size: int) -> None:
@@ -197,7 +200,13 @@ def _connect(work: Work, certificate: bytes, config: cwt.Config, channel: Channe
     return Figures(cpu_seconds(), 0.0, 0, details=found)
 
 
-def run(work: Work, config: cwt.Config = CONFIG, time_limit: float = TIME_LIMIT) -> dict[str, Any]:
+def run(
+    work: Work,
+    config: cwt.Config = CONFIG,
+    *,
+    time_limit: float = TIME_LIMIT,
+    pin: bool = True,
+) -> dict[str, Any]:
     """Run *work* in a client's process, with a server in another; what it returned."""
     certificate = development_certificate()
     with TemporaryDirectory() as directory:
@@ -205,6 +214,7 @@ def run(work: Work, config: cwt.Config = CONFIG, time_limit: float = TIME_LIMIT)
         _, client = run_pair(
             partial(_serve, str(certfile), str(keyfile), config),
             partial(_connect, work, certificate.sha256, config),
-            time_limit,
+            time_limit=time_limit,
+            pin=pin,
         )
     return client.details

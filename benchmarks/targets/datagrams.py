@@ -63,13 +63,17 @@ async def _work(seconds: float, many: bool, rate: float | None, client: Client) 
         elapsed, spent = time.perf_counter() - began, cpu_seconds() - cpu
         await asyncio.sleep(SETTLE)
         after = client.report()
-        dropped = session.stats().connection.datagrams_dropped_outgoing
-        dropped -= stats.datagrams_dropped_outgoing
+        end = session.stats().connection
+        dropped = end.datagrams_dropped_outgoing - stats.datagrams_dropped_outgoing
     arrived = after["datagrams"] - before["datagrams"]
     return {
         "size": len(data),
         "sent": sent,
         "dropped_here": dropped,
+        "lost": end.datagrams_lost - stats.datagrams_lost,
+        "dropped_there": after["dropped"] - before["dropped"],
+        "congestion_window": end.congestion_window,
+        "rtt": end.smoothed_rtt,
         "arrived": arrived,
         "delivered": arrived / sent,
         "sent_per_second": sent / elapsed,
