@@ -34,6 +34,12 @@ cdef enum:
     FIN = 0x01
 
 
+cdef enum:
+    VARINT_2 = 0x4000        # what marks a varint of two bytes (RFC 9000 Section 16)
+
+cdef uint64_t VARINT_8 = <uint64_t>3 << 62
+
+
 cdef inline void put(uint8_t* out, uint64_t value, int length) noexcept nogil:
     while length:
         length -= 1
@@ -205,8 +211,8 @@ cdef class Sender:
             self.protection.start(out, self.packets)
             out[HEADER] = STREAM | (FIN if self.finished else 0)
             out[HEADER + 1] = 0
-            put(out + HEADER + 2, self.offset | 3 << 62, 8)
-            put(out + HEADER + 10, length | 1 << 14, 2)
+            put(out + HEADER + 2, self.offset | VARINT_8, 8)
+            put(out + HEADER + 10, length | VARINT_2, 2)
             at = self.offset % CHUNK
             self._copy(out + HEADER + FRAME, at, length)
             packets[count].data = out
@@ -275,8 +281,8 @@ cdef class Receiver:
             if not packets[i].ok:
                 continue
             frame = packets[i].data + HEADER
-            offset = get(frame + 2, 8) & (1 << 62) - 1
-            length = get(frame + 10, 2) & 0x3FFF
+            offset = get(frame + 2, 8) & ~VARINT_8
+            length = get(frame + 10, 2) & ~<uint64_t>VARINT_2
             if frame[0] & ~FIN != STREAM or HEADER + FRAME + length + TAG_LENGTH > packets[i].length:
                 raise ValueError("not a packet of ours")
             at = offset % CHUNK
