@@ -26,6 +26,8 @@ logger = logging.getLogger("cwt.connection")
 class Connection:
     """The handler of one connection: sends the events of the layers below to those who wait for them.
 
+    The states of streams (``senders``, ``receivers``) are told of news by the layer below.
+
     Subclasses say what a client and a server do when a session may start.
     """
 
@@ -183,16 +185,6 @@ class Connection:
         if session is not None:
             session._stream_opened(event.stream_id, event.bidirectional)
 
-    def _on_stream_readable(self, event: webtransport.StreamReadable) -> None:
-        state = self.receivers.get(event.stream_id)
-        if state is not None:
-            state.wake()
-
-    def _on_stream_writable(self, event: webtransport.StreamWritable) -> None:
-        state = self.senders.get(event.stream_id)
-        if state is not None:
-            state.on_writable()
-
     def _on_datagrams_readable(self, event: webtransport.DatagramsReadable) -> None:
         session = self.sessions.get(event.session_id)
         if session is not None:
@@ -211,8 +203,6 @@ class Connection:
 
     _actions: ClassVar[dict[type, Callable[[Any, Any], None]]] = {
         webtransport.StreamOpened: _on_stream_opened,
-        webtransport.StreamReadable: _on_stream_readable,
-        webtransport.StreamWritable: _on_stream_writable,
         webtransport.DatagramsReadable: _on_datagrams_readable,
         webtransport.SessionDraining: _on_session_draining,
         webtransport.SessionClosed: _on_session_closed,

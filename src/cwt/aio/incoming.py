@@ -36,6 +36,8 @@ class Incoming(Generic[T]):
         return self
 
     async def __anext__(self) -> T:
+        if self._items:
+            return self._items.popleft()
         try:
             return await self._get()
         except Exception:
@@ -61,11 +63,6 @@ class Incoming(Generic[T]):
         while self._waiters:
             self._wake_one()
 
-    def _take(self) -> T:
-        """The oldest item; there must be one."""
-        assert self._items is not None
-        return self._items.popleft()
-
     async def _get(self) -> T:
         while not self._items:
             if self._error is not None:
@@ -81,7 +78,7 @@ class Incoming(Generic[T]):
                 elif self._items:
                     self._wake_one()
                 raise
-        return self._take()
+        return self._items.popleft()
 
     def _wake_one(self) -> None:
         while self._waiters:

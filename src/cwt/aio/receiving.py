@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from cwt.aio.sending import DONE, check_code
-from cwt.aio.states import RecvState, Stream
+from cwt.aio.states import Stream
 
 if TYPE_CHECKING:
     from typing import Self
@@ -18,15 +18,6 @@ if TYPE_CHECKING:
 __all__ = ["RecvStream"]
 
 CHUNK = 65536
-
-
-async def changed(rx: RecvState) -> None:
-    """Wait for news to read."""
-    waiter = rx.add_waiter()
-    try:
-        await waiter
-    finally:
-        rx.remove_waiter()
 
 
 class RecvStream(Stream):
@@ -47,14 +38,14 @@ class RecvStream(Stream):
         rx = self._rx
         if n < 0:
             while (data := rx.receive_all()) is None:
-                await changed(rx)
+                await rx.changed()
             return data
         if n == 0:
             return b""
         if rx.ahead is not None:
             return rx.take(n)
         while (data := rx.receive(n)) is None:
-            await changed(rx)
+            await rx.changed()
         return data
 
     async def readexactly(self, n: int) -> bytes:
@@ -66,7 +57,7 @@ class RecvStream(Stream):
         while (missing := n - rx.held()) > 0:
             data = rx.receive(missing)
             if data is None:
-                await changed(rx)
+                await rx.changed()
             elif len(data) == n:
                 return data
             elif data:
@@ -99,7 +90,7 @@ class RecvStream(Stream):
             start = max(0, len(ahead) - len(mark) + 1)
             data = rx.receive(limit - rx.held())
             if data is None:
-                await changed(rx)
+                await rx.changed()
             elif data:
                 rx.keep(data)
             else:
@@ -115,7 +106,7 @@ class RecvStream(Stream):
                 view[: len(data)] = data
                 return len(data)
         while (count := rx.receive_into(buffer)) is None:
-            await changed(rx)
+            await rx.changed()
         return count
 
     def __aiter__(self) -> AsyncIterator[bytes]:

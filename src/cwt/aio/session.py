@@ -201,7 +201,7 @@ class Session:
         Waits while the peer allows no more of them; with ``wait=False``, :class:`StreamLimitError` is
         raised instead.  Raises :class:`SessionClosed` or :class:`ConnectionClosed` when that ended.
         """
-        stream = await self._open(True, wait)
+        stream = self._open(True) or await self._wait_open(True, wait)
         assert isinstance(stream, BiStream)
         if send_order is not None or send_group is not None:
             stream._tx.arrange(send_order, send_group or self._send_group)
@@ -215,7 +215,7 @@ class Session:
         send_group: SendGroup | None = None,
     ) -> SendStream:
         """Open a unidirectional stream, as :meth:`open_bi`."""
-        stream = await self._open(False, wait)
+        stream = self._open(False) or await self._wait_open(False, wait)
         if send_order is not None or send_group is not None:
             stream._tx.arrange(send_order, send_group or self._send_group)
         return stream
@@ -232,12 +232,15 @@ class Session:
         """The next unidirectional stream that the peer opened; raises as :meth:`open_bi`."""
         return await self.incoming_uni._get()
 
-    async def _open(self, bidirectional: bool, wait: bool) -> BiStream | SendStream:
-        self._check()
-        queue = self._openers.get(bidirectional)
-        stream = None if queue else self._try_open(bidirectional)
-        if stream is not None:
-            return stream
+    def _open(self, bidirectional: bool) -> BiStream | SendStream | None:
+        """A new stream; None while the peer allows none, or others wait for that."""
+        if self._error is not None:
+            raise copy.copy(self._error)
+        if self._openers.get(bidirectional):
+            return None
+        return self._try_open(bidirectional)
+
+    async def _wait_open(self, bidirectional: bool, wait: bool) -> BiStream | SendStream:
         if not wait:
             raise StreamLimitError(
                 "the peer allows no more streams now; finish some, or leave out wait=False"

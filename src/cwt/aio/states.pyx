@@ -42,6 +42,7 @@ cdef class SendState:
         self.urgency = 3
         self.incremental = True
         self.group = session._send_group
+        stream.writer = self
         (<dict>self.connection.senders)[self.stream_id] = self
 
     def check_open(self):
@@ -182,6 +183,7 @@ cdef class SendState:
     cdef int forget(self) except -1:
         self.is_done = True
         (<dict>self.connection.senders).pop(self.stream_id, None)
+        self.stream.release()
         if self.order is not None:
             self.group._remove(self)
         return 0
@@ -209,6 +211,7 @@ cdef class RecvState:
         self.connection = session._connection
         self.stream = stream
         self.stream_id = stream.stream_id
+        stream.reader = self
         (<dict>self.connection.receivers)[self.stream_id] = self
 
     cpdef bytes receive(self, size_t max_length):
@@ -298,38 +301,35 @@ cdef class RecvState:
             self.stream.stop(code)
             self.eof = True
             self.forget()
-            self.wake()
+            self.on_readable()
 
     def fail(self, error):
         """Nothing more will come."""
         if not self.is_done:
             self.error = error
             self.forget()
-            self.wake()
+            self.on_readable()
 
     cdef int forget(self) except -1:
         self.is_done = True
         (<dict>self.connection.receivers).pop(self.stream_id, None)
+        self.stream.reader = None
         return 0
 
-    def wake(self):
+    def on_readable(self):
         """There is news to read."""
-        waiter = self.waiter
+        waiter, self.waiter = self.waiter, None
         if waiter is not None and not waiter.done():
             waiter.set_result(None)
 
-    def add_waiter(self):
-        """A future that the next news completes; RuntimeError when another task has one."""
-        if self.waiter is not None:
+    def changed(self):
+        """A future that the next news completes; RuntimeError when another task waits for it."""
+        if self.waiter is not None and not self.waiter.done():
             raise RuntimeError(
                 f"another task is already reading stream {self.stream_id}; only one can at a time"
             )
         self.waiter = self.connection.loop.create_future()
         return self.waiter
-
-    def remove_waiter(self):
-        """Nobody waits any more."""
-        self.waiter = None
 
 
 cdef class Stream:

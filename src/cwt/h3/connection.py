@@ -98,7 +98,6 @@ class Connection:
         "_critical",
         "_decoder",
         "_encoder",
-        "_events",
         "_extension",
         "_failed",
         "_goaway_received",
@@ -112,6 +111,7 @@ class Connection:
         "_requests",
         "_started",
         "config",
+        "events",
         "peer_settings",
         "quic",
     )
@@ -125,7 +125,8 @@ class Connection:
         self._started = False
         self._failed = False
         self._extension: Extension | None = None
-        self._events: list[Event] = []
+        self.events: list[Event] = []
+        """What ``next_event`` has not given yet."""
         self._outbox = Outbox(quic)
         self._encoder = Encoder(config.qpack_max_table_capacity)
         self._decoder = Decoder(
@@ -217,7 +218,7 @@ class Connection:
             self.stream_writable(stream_id)
         while (data := self.quic.dgram_recv()) is not None:
             self.datagram_received(data)
-        events, self._events = self._events, []
+        events, self.events = self.events, []
         return events
 
     def begin_poll(self) -> None:
@@ -229,7 +230,7 @@ class Connection:
 
     def next_event(self) -> Event | None:
         """The oldest event, or None."""
-        return self._events.pop(0) if self._events else None
+        return self.events.pop(0) if self.events else None
 
     def close(self, code: int = H3ErrorCode.NO_ERROR, reason: str = "") -> None:
         """Close the QUIC connection with an HTTP/3 error code (RFC 9114 Section 5.3)."""
@@ -251,9 +252,9 @@ class Connection:
             request = self._requests.get(stream_id)
             if request is not None:
                 self._pump(request)
-            elif self._critical.is_theirs(stream_id):
+            elif is_unidirectional(stream_id) and self._critical.is_theirs(stream_id):
                 self._critical.receive(stream_id)
-            elif is_client_initiated(stream_id) != self._is_client:
+            elif is_client_initiated(stream_id) != self._is_client and not self._claimed(stream_id):
                 self._read_preamble(stream_id)
         except ConnectionFault as fault:
             self.fail(fault)
@@ -265,7 +266,7 @@ class Connection:
         request = self._requests.get(stream_id)
         if request is not None:
             if request.on_writable():
-                self._events.append(StreamWritable(stream_id))
+                self.events.append(StreamWritable(stream_id))
         elif self.is_critical(stream_id):
             self._critical.on_writable(stream_id)
 
@@ -273,7 +274,7 @@ class Connection:
         """A QUIC datagram arrived."""
         parsed = self.parse_datagram(data)
         if parsed is not None and parsed[0] in self._requests:
-            self._events.append(DatagramReceived(*parsed))
+            self.events.append(DatagramReceived(*parsed))
 
     def parse_datagram(self, data: bytes) -> tuple[int, bytes] | None:
         """``(request stream, payload)`` of a QUIC datagram (RFC 9297 Section 2.1)."""
@@ -462,15 +463,18 @@ class Connection:
 
     # -- streams of the peer ------------------------------------------------------------------
 
+    def _claimed(self, stream_id: int) -> bool:
+        """Whether the stream, of which nothing was read, is the extension's now."""
+        extension = self._extension
+        if extension is None or stream_id in self._preambles or not extension.claim(stream_id):
+            return False
+        if not is_unidirectional(stream_id) and stream_id >= self._next_request_id:
+            self._next_request_id = stream_id + 4
+        return True
+
     def _read_preamble(self, stream_id: int) -> None:
         """The first varint of a stream decides whose it is."""
-        preamble = self._preambles.get(stream_id)
-        if preamble is None:
-            if self._extension is not None and self._extension.claim(stream_id):
-                if not is_unidirectional(stream_id) and stream_id >= self._next_request_id:
-                    self._next_request_id = stream_id + 4
-                return
-            preamble = VarintReader()
+        preamble = self._preambles.get(stream_id) or VarintReader()
         try:
             value = preamble.read(self.quic, stream_id)
         except StreamReset:  # before it said what it is: not an error
@@ -541,7 +545,7 @@ class Connection:
     def _on_settings(self, values: Mapping[int, int]) -> None:
         self.peer_settings = values
         self._apply_qpack_settings(values)
-        self._events.append(SettingsReceived(values))
+        self.events.append(SettingsReceived(values))
 
     def _apply_qpack_settings(self, values: Mapping[int, int]) -> None:
         if self._critical.has(StreamType.QPACK_ENCODER):
@@ -554,7 +558,7 @@ class Connection:
     def _on_goaway(self, identifier: int) -> None:
         self._goaway_received = identifier
         rejected = [i for i in self._requests if self._is_client and i >= identifier]
-        self._events.append(GoawayReceived(identifier, rejected))
+        self.events.append(GoawayReceived(identifier, rejected))
 
     def _on_priority(self, stream_id: int, urgency: int, incremental: bool) -> None:
         request = self._requests.get(stream_id)
@@ -602,7 +606,7 @@ class Connection:
             self._after_reading(request)
 
     def _emit(self, event: Event) -> None:
-        self._events.append(event)
+        self.events.append(event)
         if isinstance(event, RequestReceived):
             request = self._requests[event.stream_id]
             for name, value in event.headers:
@@ -619,7 +623,7 @@ class Connection:
         self._cancel_section(request.stream_id)
         request.reading_done()
         if known:
-            self._events.append(RequestReset(request.stream_id, code, True))
+            self.events.append(RequestReset(request.stream_id, code, True))
         else:
             request.shutdown(H3ErrorCode.REQUEST_CANCELLED)
 
@@ -629,7 +633,7 @@ class Connection:
         request.shutdown(fault.code)
         if known:
             event = RequestReset(request.stream_id, fault.code, False, fault.reason)
-            self._events.append(event)
+            self.events.append(event)
 
     def _is_known(self, request: Request) -> bool:
         """Whether the application knows of it."""

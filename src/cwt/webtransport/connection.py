@@ -50,7 +50,8 @@ _WT_ENABLED = DIALECTS[0].setting
 class Connection:
     """The sessions of one connection, in either role; sans-IO.
 
-    ``poll`` drives everything below and returns what happened.  A stream's payload never passes
+    ``poll`` drives everything below and returns what happened; a stream of ``open`` or ``stream`` can have
+    listeners, and then tells them instead.  A stream's payload never passes
     through HTTP/3: past the preamble, ``stream_send`` and ``stream_recv`` are QUIC's own, with error
     codes mapped, and so is the backpressure.
 
@@ -67,6 +68,7 @@ class Connection:
         "_sessions",
         "_streams",
         "_waiting",
+        "claim",
         "config",
         "dialect",
         "h3",
@@ -88,7 +90,8 @@ class Connection:
         self._closed: dict[int, None] = {}
         self._closing: dict[int, None] = {}
         self._events: list[Event] = []
-        self._streams = Streams(h3.quic, emit=self._emit, place=self._place_stream)
+        self._streams = Streams(h3.quic, self._events, self._place_stream)
+        self.claim = self._streams.claim
         h3.extend(self)
 
     # -- what HTTP/3 asks of an extension -------------------------------------------------------
@@ -107,10 +110,6 @@ class Connection:
     def signal(self) -> int:
         """Signal value of our bidirectional streams."""
         return BIDI_SIGNAL
-
-    def claim(self, stream_id: int) -> bool:
-        """Whether the peer's new stream is one of a session, and all of its preamble was there."""
-        return self._streams.claim(stream_id)
 
     def stream_opened(self, stream_id: int, fin: bool) -> None:
         """The peer opened a stream of a session; its session id comes next."""
@@ -145,40 +144,36 @@ class Connection:
         quic = self.quic
         self.h3.begin_poll()
         self._take_http3_events()
+        streams = self._streams
         for stream_id in quic.readable():
-            self._on_readable(stream_id)
+            try:
+                ours = streams.on_readable(stream_id)
+            except ConnectionFault as fault:
+                self.h3.fail(fault)
+                continue
+            if not ours and stream_id not in self._early:
+                self.h3.stream_readable(stream_id)
+                if self.h3.events:
+                    self._take_http3_events()
         for stream_id in quic.writable():
-            self._on_writable(stream_id)
+            if not streams.on_writable(stream_id):
+                self._on_writable(stream_id)
         while (data := quic.dgram_recv()) is not None:
             self._on_datagram(data)
         for flow in quic.dgram_ready():
             session = self._sessions.get(flow.id * 4)
             if session is not None:
                 self._tell_of_datagrams(session)
-        events, self._events = self._events, []
+        events = self._events[:]
+        self._events.clear()
         return events
 
-    def _on_readable(self, stream_id: int) -> None:
-        try:
-            if self._streams.on_readable(stream_id) or stream_id in self._early:
-                return
-        except ConnectionFault as fault:
-            self.h3.fail(fault)
-            return
-        self.h3.stream_readable(stream_id)
-        self._take_http3_events()
-
     def _on_writable(self, stream_id: int) -> None:
-        if self._streams.on_writable(stream_id):
-            return
         if self.h3.knows(stream_id) or self.h3.is_critical(stream_id):
             self.h3.stream_writable(stream_id)
             self._take_http3_events()
         else:
             self._events.append(StreamWritable(stream_id))  # finished, and acknowledged now
-
-    def _emit(self, event: Event) -> None:
-        self._events.append(event)
 
     def _tell_of_datagrams(self, session: Session) -> None:
         if session.state is State.OPEN and len(session.datagrams):

@@ -11,6 +11,8 @@ cdef class Stream:
     cdef bint bare                           # we sent its preamble, and nothing after it
     cdef bint fin_waits                      # the end is sent once the preamble was taken
     cdef bytes unsent                        # of the preamble; None for nothing
+    cdef public object reader                # who is told of news, if not the caller of poll
+    cdef public object writer
     cdef Streams owner
     cdef dict siblings                       # the streams of its session, itself among them
     cdef object quic
@@ -21,6 +23,7 @@ cdef class Stream:
     cpdef int reset(self, code) except -1
     cpdef int stop(self, code) except -1
 
+    cpdef int release(self) except -1
     cdef bint flush(self) except -1
     cdef int refuse(self, code) except -1
     cdef int reading_done(self) except -1
@@ -30,7 +33,7 @@ cdef class Stream:
 
 cdef class Streams:
     cdef object quic
-    cdef object emit
+    cdef list events
     cdef object place
     cdef dict by_id
     cdef readonly dict opening               # those whose session id is not all there, with their readers

@@ -39,6 +39,9 @@ cdef class Stream:
     """One stream of a session: QUIC's verbs, with the error codes of the application.
 
     Once a direction is over, reads give None and writes raise StreamStopped.
+
+    ``reader``, when set, has ``on_readable()`` and is told of news instead of the caller of ``poll``;
+    ``writer`` has ``on_writable()``, and the stream is known until its ``release``.
     """
 
     cpdef Py_ssize_t send(self, data, bint fin=False) except -1:
@@ -119,6 +122,11 @@ cdef class Stream:
             self.reading_done()
         return 0
 
+    cpdef int release(self) except -1:
+        """There is no ``writer`` any more."""
+        self.writer = None
+        return self.forget_when_done()
+
     cdef bint flush(self) except -1:
         # Write what waits; whether nothing is left.
         cdef bytes rest = self.unsent or b""
@@ -139,7 +147,8 @@ cdef class Stream:
         return True
 
     cdef int refuse(self, code) except -1:
-        # Reset what is left of it, with an HTTP/3 error code.
+        # Reset what is left of it, with an HTTP/3 error code; why is told by the end of the session.
+        self.reader = self.writer = None
         if self.reading:
             self.quic.stream_shutdown(self.stream_id, _READ, code)
             self.reading_done()
@@ -161,6 +170,8 @@ cdef class Stream:
     cdef int forget_when_done(self) except -1:
         if self.reading or self.sending or self.unsent is not None or self.fin_waits:
             return 0
+        if self.writer is not None:
+            return 0
         self.owner.by_id.pop(self.stream_id, None)
         if self.siblings is not None:
             self.siblings.pop(self.stream_id, None)
@@ -172,12 +183,12 @@ cdef class Stream:
 cdef class Streams:
     """The streams of all sessions of a connection.
 
-    *place* decides about a stream of the peer whose session id has just been read; *emit* takes events.
+    *place* decides about a stream of the peer whose session id has just been read; *events* go to a list.
     """
 
-    def __init__(self, quic, *, emit, place):
+    def __init__(self, quic, list events not None, place):
         self.quic = quic
-        self.emit = emit
+        self.events = events
         self.place = place
         self.by_id = {}
         self.opening = {}
@@ -227,8 +238,10 @@ cdef class Streams:
         """QUIC has news to read; False when the stream is none of ours.  Raises ConnectionFault."""
         cdef Stream stream = self.by_id.get(stream_id)
         if stream is not None:
-            if stream.announced:
-                self.emit(StreamReadable(stream_id))
+            if stream.reader is not None:
+                stream.reader.on_readable()
+            elif stream.announced:
+                self.events.append(StreamReadable(stream_id))
             return True
         varint_reader = self.opening.get(stream_id)
         if varint_reader is None:
@@ -246,8 +259,11 @@ cdef class Streams:
                 return True
         except StreamStopped:
             pass  # the application learns it from its next send
-        self.emit(StreamWritable(stream_id))
-        stream.forget_when_done()
+        if stream.writer is not None:
+            stream.writer.on_writable()
+        else:
+            self.events.append(StreamWritable(stream_id))
+            stream.forget_when_done()
         return True
 
     cdef int read_session_id(self, stream_id, varint_reader) except -1:
@@ -307,8 +323,10 @@ cdef class Streams:
         """Tell the application of a stream of the peer."""
         self.hold(stream, siblings)
         stream.announced = True
-        self.emit(StreamOpened(stream.session_id, stream.stream_id, not <uint64_t>stream.stream_id & 2))
-        self.emit(StreamReadable(stream.stream_id))
+        self.events.append(
+            StreamOpened(stream.session_id, stream.stream_id, not <uint64_t>stream.stream_id & 2)
+        )
+        self.events.append(StreamReadable(stream.stream_id))
 
     def refuse(self, Stream stream not None, code):
         """Reset what is left of a stream, with an HTTP/3 error code."""
