@@ -182,7 +182,7 @@ cdef class Assembler:
         return (
             self.streams.wants_to_send() or self.datagrams.wants_to_send()
             or self.paths.wants_to_send() or self.idle.ping_pending
-            or len(self.local_ids.pending) > 0 or len(self.remote_ids.retiring) > 0
+            or self.local_ids.wants_to_send() or self.remote_ids.wants_to_send()
         )
 
     cdef bint _start_draft(

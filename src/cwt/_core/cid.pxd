@@ -5,40 +5,58 @@ from libc.stdint cimport uint8_t, uint64_t
 from cwt._core.wire.frame cimport FrameRecord, NewConnectionId, PacketBuilder
 from cwt._core.wire.packet cimport Cid
 
+cdef enum:
+    MAX_ISSUED = 4           # of ours at once, whatever the peer would take
+
+# A connection ID, not retired, and its stateless reset token.
+cdef struct Entry:
+    uint64_t sequence
+    Cid cid
+    uint8_t token[16]
+    bint has_token
+    bint pending             # ours: NEW_CONNECTION_ID is due
+
 
 cdef class LocalIds:
-    cdef readonly dict by_sequence           # sequence -> connection ID
-    cdef dict tokens                         # sequence -> stateless reset token
+    cdef Entry entries[MAX_ISSUED]           # in order of their sequence
+    cdef int count, pending                  # how many there are, and how many of them are pending
     cdef readonly uint64_t next_sequence
     cdef uint64_t announced                  # the peer may know of all sequences below
-    cdef list pending                        # sequences to announce
     cdef readonly uint64_t peer_limit
-    cdef readonly list added, removed        # for the endpoint's routes, since it last looked
+    cdef list added, removed                 # for the endpoint's routes, since it last looked; or None
 
     cdef int issue(self, bytes cid, bytes token) except -1
     cdef bytes first(self)
+    cdef list all(self)
     cdef uint64_t wanted(self) noexcept
+    cdef bint wants_to_send(self) noexcept
     cdef int on_retire_connection_id(self, uint64_t sequence, const uint8_t* dcid, size_t length) except -1
-    cdef bint write(self, PacketBuilder* p) except -1
-    cdef int on_lost(self, const FrameRecord* r) except -1
+    cdef bint write(self, PacketBuilder* p) noexcept
+    cdef void on_lost(self, const FrameRecord* r) noexcept
 
 
 cdef class RemoteIds:
-    cdef readonly dict by_sequence           # sequence -> (connection ID, token or None), not retired
+    cdef Entry* entries                      # in order of arrival
+    cdef int count, room
     cdef readonly uint64_t sequence          # of the one in use
     cdef Cid current
     cdef bytes token                         # its stateless reset token, or None
     cdef uint64_t retire_prior_to
-    cdef list retiring                       # sequences whose RETIRE_CONNECTION_ID is to be sent
+    cdef list retiring                       # sequences whose RETIRE_CONNECTION_ID is due; or None
     cdef int unacked_retirements
     cdef readonly int limit                  # active_connection_id_limit we announced
 
-    cdef int use(self, uint64_t sequence) except -1
+    cdef Entry* find(self, uint64_t sequence) noexcept
+    cdef Entry* lowest_from(self, uint64_t sequence) noexcept
+    cdef int use(self, Entry* entry) except -1
     cdef int start(self, bytes cid) except -1
     cdef int set_token(self, bytes token) except -1
     cdef int on_new_connection_id(self, NewConnectionId* frame) except -1
+    cdef int _add(self, uint64_t sequence, Cid cid, const uint8_t* token) except -1
+    cdef void _remove(self, Entry* entry) noexcept
     cdef int _retire(self, uint64_t sequence) except -1
     cdef bint rotate(self) except -1
+    cdef bint wants_to_send(self) noexcept
     cdef bint write(self, PacketBuilder* p) except -1
     cdef int on_acked(self, const FrameRecord* r) except -1
     cdef int on_lost(self, const FrameRecord* r) except -1

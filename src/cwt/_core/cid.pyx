@@ -2,7 +2,9 @@
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from libc.stdint cimport uint8_t, uint64_t
+from libc.string cimport memcmp, memcpy, memmove
 
 from hmac import compare_digest
 
@@ -10,45 +12,53 @@ from cwt._core.wire.frame cimport (
     FrameRecord, NEW_CONNECTION_ID, NewConnectionId, PacketBuilder, RETIRE_CONNECTION_ID,
     can_record, put_new_connection_id, put_one, record,
 )
-from cwt._core.wire.packet cimport cid_from
+from cwt._core.wire.packet cimport Cid, cid_equal, cid_from
 
 from cwt.errors import TransportError, TransportErrorCode
 
 cdef enum:
-    MAX_ISSUED = 4           # of ours at once, whatever the peer would take
+    TOKEN_LENGTH = 16
 
 
 @cython.final
+@cython.no_gc
 cdef class LocalIds:
     """The connection IDs we gave the peer to reach us."""
 
     def __init__(self):
-        self.by_sequence = {}
-        self.tokens = {}
-        self.pending = []
-        self.added = []
-        self.removed = []
         self.peer_limit = 2
         self.announced = 1
 
     cdef int issue(self, bytes cid, bytes token) except -1:
         # The first one travels in the handshake and needs no frame.
-        self.by_sequence[self.next_sequence] = cid
-        self.tokens[self.next_sequence] = token
-        if self.next_sequence:
-            self.pending.append(self.next_sequence)
+        cdef Entry* entry = &self.entries[self.count]
+        if self.count == MAX_ISSUED or len(token) != TOKEN_LENGTH:
+            raise ValueError("no room for a connection ID, or its token is wrong")
+        entry.sequence = self.next_sequence
+        entry.cid = cid_from(<const uint8_t*>PyBytes_AS_STRING(cid), len(cid))
+        memcpy(entry.token, PyBytes_AS_STRING(token), TOKEN_LENGTH)
+        entry.has_token = True
+        entry.pending = self.next_sequence > 0
+        self.pending += entry.pending
+        self.count += 1
         self.next_sequence += 1
+        if self.added is None:
+            self.added = []
         self.added.append(cid)
         return 0
 
     cdef uint64_t wanted(self) noexcept:
         # How many more the peer may have.
-        cdef uint64_t limit = min(self.peer_limit, <uint64_t>MAX_ISSUED), have = len(self.by_sequence)
+        cdef uint64_t limit = min(self.peer_limit, <uint64_t>MAX_ISSUED), have = <uint64_t>self.count
         return limit - have if limit > have else 0
 
     cdef bytes first(self):
         # Our first connection ID still in use.
-        return next(iter(self.by_sequence.values()), b"")
+        return self.entries[0].cid.data[:self.entries[0].cid.length] if self.count else b""
+
+    cdef list all(self):
+        cdef int i
+        return [self.entries[i].cid.data[:self.entries[i].cid.length] for i in range(self.count)]
 
     def set_peer_limit(self, uint64_t limit):
         """active_connection_id_limit of the peer (Section 18.2)."""
@@ -57,74 +67,136 @@ cdef class LocalIds:
     cdef int on_retire_connection_id(
         self, uint64_t sequence, const uint8_t* dcid, size_t length
     ) except -1:
-        cdef bytes cid
+        cdef int i
         if sequence >= self.announced:
             raise TransportError(
                 TransportErrorCode.PROTOCOL_VIOLATION, "retired a connection ID that was not issued",
                 RETIRE_CONNECTION_ID,
             )
-        cid = self.by_sequence.get(sequence)
-        if cid is None:
+        for i in range(self.count):
+            if self.entries[i].sequence == sequence:
+                break
+        else:
             return 0
-        if cid == dcid[:length]:
+        if cid_equal(&self.entries[i].cid, dcid, length):
             raise TransportError(
                 TransportErrorCode.PROTOCOL_VIOLATION, "retired the connection ID of its own packet",
                 RETIRE_CONNECTION_ID,
             )
-        del self.by_sequence[sequence], self.tokens[sequence]
-        self.removed.append(cid)
+        if self.removed is None:
+            self.removed = []
+        self.removed.append(self.entries[i].cid.data[:self.entries[i].cid.length])
+        self.count -= 1
+        self.pending -= self.entries[i].pending
+        memmove(&self.entries[i], &self.entries[i + 1], (self.count - i) * sizeof(Entry))
         return 0
 
-    cdef bint write(self, PacketBuilder* p) except -1:
+    cdef bint wants_to_send(self) noexcept:
+        return self.pending > 0
+
+    cdef bint write(self, PacketBuilder* p) noexcept:
         # Whether everything was written.
-        cdef bytes cid, token
-        while self.pending:
-            sequence = self.pending[0]
-            cid = self.by_sequence.get(sequence)
-            if cid is not None:
-                token = self.tokens[sequence]
-                if not can_record(p) or not put_new_connection_id(
-                    &p.w, sequence, 0, <const uint8_t*>PyBytes_AS_STRING(cid), len(cid),
-                    <const uint8_t*>PyBytes_AS_STRING(token),
-                ):
-                    return False
-                record(p, NEW_CONNECTION_ID, sequence, 0, 0, False)
-                self.announced = max(self.announced, <uint64_t>sequence + 1)
-            self.pending.pop(0)
+        cdef Entry* entry
+        cdef int i
+        if self.pending == 0:
+            return True
+        for i in range(self.count):
+            entry = &self.entries[i]
+            if not entry.pending:
+                continue
+            if not can_record(p) or not put_new_connection_id(
+                &p.w, entry.sequence, 0, entry.cid.data, entry.cid.length, entry.token
+            ):
+                return False
+            record(p, NEW_CONNECTION_ID, entry.sequence, 0, 0, False)
+            entry.pending = False
+            self.pending -= 1
+            self.announced = max(self.announced, entry.sequence + 1)
         return True
 
-    cdef int on_lost(self, const FrameRecord* r) except -1:
-        if r.id in self.by_sequence and r.id not in self.pending:
-            self.pending.append(r.id)
-        return 0
+    cdef void on_lost(self, const FrameRecord* r) noexcept:
+        cdef int i
+        for i in range(self.count):
+            if self.entries[i].sequence == r.id and not self.entries[i].pending:
+                self.entries[i].pending = True
+                self.pending += 1
 
 
 @cython.final
+@cython.no_gc
 cdef class RemoteIds:
     """The connection IDs the peer gave us to reach it."""
 
     def __init__(self, int limit):
-        self.by_sequence = {}
-        self.retiring = []
         self.limit = limit
+
+    def __dealloc__(self):
+        PyMem_Free(self.entries)
+
+    cdef Entry* find(self, uint64_t sequence) noexcept:
+        # NULL when we do not have it.
+        cdef int i
+        for i in range(self.count):
+            if self.entries[i].sequence == sequence:
+                return &self.entries[i]
+        return NULL
+
+    cdef Entry* lowest_from(self, uint64_t sequence) noexcept:
+        # The one with the lowest sequence of at least *sequence*, or NULL.
+        cdef Entry* best = NULL
+        cdef int i
+        for i in range(self.count):
+            if self.entries[i].sequence >= sequence and (
+                best == NULL or self.entries[i].sequence < best.sequence
+            ):
+                best = &self.entries[i]
+        return best
+
+    cdef int _add(self, uint64_t sequence, Cid cid, const uint8_t* token) except -1:
+        cdef int room
+        cdef Entry* grown
+        cdef Entry* entry
+        if self.count == self.room:
+            room = min(self.room * 2, self.limit + 1) if self.room else 1
+            grown = <Entry*>PyMem_Realloc(self.entries, room * sizeof(Entry))
+            if grown == NULL:
+                raise MemoryError
+            self.entries = grown
+            self.room = room
+        entry = &self.entries[self.count]
+        entry.sequence = sequence
+        entry.cid = cid
+        entry.has_token = token != NULL
+        if token != NULL:
+            memcpy(entry.token, token, TOKEN_LENGTH)
+        self.count += 1
+        return 0
+
+    cdef void _remove(self, Entry* entry) noexcept:
+        self.count -= 1
+        entry[0] = self.entries[self.count]
 
     cdef int start(self, bytes cid) except -1:
         # The one of the handshake, sequence 0.
-        self.by_sequence[0] = (cid, None)
-        return self.use(0)
+        cdef Entry* entry = self.find(0)
+        if entry != NULL:
+            self._remove(entry)
+        self._add(0, cid_from(<const uint8_t*>PyBytes_AS_STRING(cid), len(cid)), NULL)
+        return self.use(self.find(0))
 
     cdef int set_token(self, bytes token) except -1:
-        if 0 in self.by_sequence:
-            self.by_sequence[0] = (self.by_sequence[0][0], token)
+        cdef Entry* entry = self.find(0)
+        if entry != NULL and len(token) == TOKEN_LENGTH:
+            memcpy(entry.token, PyBytes_AS_STRING(token), TOKEN_LENGTH)
+            entry.has_token = True
             if self.sequence == 0:
                 self.token = token
         return 0
 
-    cdef int use(self, uint64_t sequence) except -1:
-        cdef bytes cid
-        cid, self.token = self.by_sequence[sequence]
-        self.sequence = sequence
-        self.current = cid_from(<const uint8_t*>PyBytes_AS_STRING(cid), len(cid))
+    cdef int use(self, Entry* entry) except -1:
+        self.token = entry.token[:TOKEN_LENGTH] if entry.has_token else None
+        self.sequence = entry.sequence
+        self.current = entry.cid
         return 0
 
     @property
@@ -133,15 +205,18 @@ cdef class RemoteIds:
         return self.current.data[:self.current.length]
 
     cdef int on_new_connection_id(self, NewConnectionId* frame) except -1:
-        cdef bytes cid = frame.cid[:frame.length], token = frame.token[:16]
+        cdef Entry* known
+        cdef int i
         if self.current.length == 0:
             raise TransportError(
                 TransportErrorCode.PROTOCOL_VIOLATION, "NEW_CONNECTION_ID to a zero-length one",
                 NEW_CONNECTION_ID,
             )
-        known = self.by_sequence.get(frame.sequence)
-        if known is not None:
-            if known != (cid, token):
+        known = self.find(frame.sequence)
+        if known != NULL:
+            if not cid_equal(&known.cid, frame.cid, frame.length) or not known.has_token or (
+                memcmp(known.token, frame.token, TOKEN_LENGTH) != 0
+            ):
                 raise TransportError(
                     TransportErrorCode.PROTOCOL_VIOLATION, "a sequence number was used twice",
                     NEW_CONNECTION_ID,
@@ -150,21 +225,23 @@ cdef class RemoteIds:
         if frame.sequence < max(self.retire_prior_to, self.sequence):
             # Retired already, or late: those in use only go up.
             return self._retire(frame.sequence)
-        for other, _ in self.by_sequence.values():
-            if other == cid:
+        for i in range(self.count):
+            if cid_equal(&self.entries[i].cid, frame.cid, frame.length):
                 raise TransportError(
                     TransportErrorCode.PROTOCOL_VIOLATION, "a connection ID was issued twice",
                     NEW_CONNECTION_ID,
                 )
-        self.by_sequence[frame.sequence] = (cid, token)
+        self._add(frame.sequence, cid_from(frame.cid, frame.length), frame.token)
         if frame.retire_prior_to > self.retire_prior_to:
             self.retire_prior_to = frame.retire_prior_to
-            for sequence in [s for s in self.by_sequence if s < frame.retire_prior_to]:
-                del self.by_sequence[sequence]
-                self._retire(sequence)
+            known = self.lowest_from(0)
+            while known != NULL and known.sequence < frame.retire_prior_to:
+                self._retire(known.sequence)
+                self._remove(known)
+                known = self.lowest_from(0)
             if self.sequence < frame.retire_prior_to:
-                self.use(min(self.by_sequence))
-        if len(self.by_sequence) > self.limit:
+                self.use(known)              # at least the one of this frame
+        if self.count > self.limit:
             raise TransportError(
                 TransportErrorCode.CONNECTION_ID_LIMIT_ERROR, "more connection IDs than allowed",
                 NEW_CONNECTION_ID,
@@ -173,7 +250,9 @@ cdef class RemoteIds:
 
     cdef int _retire(self, uint64_t sequence) except -1:
         # Bounded: a peer that never acknowledges retirements may not make us remember them for ever.
-        if sequence in self.retiring:
+        if self.retiring is None:
+            self.retiring = []
+        elif sequence in self.retiring:
             return 0
         if len(self.retiring) + self.unacked_retirements >= 3 * self.limit:
             raise TransportError(
@@ -186,20 +265,25 @@ cdef class RemoteIds:
     cdef bint rotate(self) except -1:
         # To an unused connection ID, retiring the present one; False when there is none.
         cdef uint64_t old = self.sequence
-        spare = [s for s in self.by_sequence if s > old]
-        if not spare:
+        cdef Entry* spare = self.lowest_from(old + 1)
+        if spare == NULL:
             return False
-        self.use(min(spare))
-        del self.by_sequence[old]
+        self.use(spare)
+        self._remove(self.find(old))
         self._retire(old)
         return True
 
+    cdef bint wants_to_send(self) noexcept:
+        return self.retiring is not None
+
     cdef bint write(self, PacketBuilder* p) except -1:
-        while self.retiring:
+        while self.retiring is not None:
             if not can_record(p) or not put_one(&p.w, RETIRE_CONNECTION_ID, self.retiring[0]):
                 return False
             record(p, RETIRE_CONNECTION_ID, self.retiring.pop(0), 0, 0, False)
             self.unacked_retirements += 1
+            if not self.retiring:
+                self.retiring = None
         return True
 
     cdef int on_acked(self, const FrameRecord* r) except -1:
@@ -208,6 +292,8 @@ cdef class RemoteIds:
 
     cdef int on_lost(self, const FrameRecord* r) except -1:
         self.unacked_retirements = max(self.unacked_retirements - 1, 0)
+        if self.retiring is None:
+            self.retiring = []
         if r.id not in self.retiring:
             self.retiring.append(r.id)
         return 0

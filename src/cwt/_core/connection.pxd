@@ -28,7 +28,6 @@ cdef class Connection(Router):
     cdef public object user_data
     cdef bint send_listed, news_listed       # in the lists of the host
     cdef size_t timer_index                  # in the host's heap, plus one
-    cdef set routes                          # connection IDs the host routes here
     cdef bytes reset_token                   # of the peer, as the host knows it
 
     cdef int take_reset(self, int64_t now) except -1

@@ -55,8 +55,8 @@ cdef class Host:
         return 0
 
     cdef int routes_changed(self, Connection connection) except -1:
-        connection.local_ids.added.clear()
-        connection.local_ids.removed.clear()
+        connection.local_ids.added = None
+        connection.local_ids.removed = None
         connection.reset_token = connection.remote_ids.token
         return 0
 
@@ -89,7 +89,6 @@ cdef class Connection(Router):
         self.random = random
         self.version = version
         original_destination = original_destination or destination_cid
-        self.routes = set()
         self.keys = Keyring()
         self.streams = Streams(is_client, config)
         self.datagrams = Datagrams(config)
@@ -319,7 +318,10 @@ cdef class Connection(Router):
             self.datagrams.news = False
             if not self.news_listed:
                 self.host.has_news(self)
-        if self.local_ids.added or self.local_ids.removed or self.reset_token is not self.remote_ids.token:
+        if (
+            self.local_ids.added is not None or self.local_ids.removed is not None
+            or self.reset_token is not self.remote_ids.token
+        ):
             self.host.routes_changed(self)
         return 0
 

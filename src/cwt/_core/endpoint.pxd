@@ -45,6 +45,7 @@ cdef class Endpoint(Host):
     ) except -1
     cdef int _reset(self, const uint8_t* data, size_t length, object remote, object local, int64_t now) except -1
     cdef int _add(self, Connection connection) except -1
+    cdef int _unroute(self, bytes cid, Connection connection) except -1
     cdef int _forget_token(self, Connection connection) except -1
     cdef int _forget(self, Connection connection) except -1
     cdef int arm(self, Connection connection, int64_t now) except -1

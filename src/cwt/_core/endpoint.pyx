@@ -78,20 +78,19 @@ cdef class Endpoint(Host):
         return 0
 
     cdef int routes_changed(self, Connection connection) except -1:
-        for cid in connection.local_ids.added:
-            self.routes[cid] = connection
-            connection.routes.add(cid)
-        for cid in connection.local_ids.removed:
-            self.routes.pop(cid, None)
-            connection.routes.discard(cid)
-            self.last = None
+        if connection.local_ids.added is not None:
+            for cid in connection.local_ids.added:
+                self.routes[cid] = connection
+            connection.local_ids.added = None
+        if connection.local_ids.removed is not None:
+            for cid in connection.local_ids.removed:
+                self._unroute(cid, connection)
+            connection.local_ids.removed = None
         if connection.reset_token is not connection.remote_ids.token:
             self._forget_token(connection)
             connection.reset_token = connection.remote_ids.token
             if connection.reset_token is not None:
                 self.reset_tokens[connection.reset_token] = connection
-        connection.local_ids.added.clear()
-        connection.local_ids.removed.clear()
         return 0
 
     cdef tuple new_connection_id(self):
@@ -121,14 +120,19 @@ cdef class Endpoint(Host):
         return 0
 
     cdef int _forget(self, Connection connection) except -1:
-        for cid in connection.routes:
-            self.routes.pop(cid, None)
-        connection.routes.clear()
+        for cid in connection.local_ids.all():
+            self._unroute(cid, connection)
+        self._unroute(connection.intake.original_destination, connection)
         self._forget_token(connection)
         self.all.discard(connection)
         self.handshaking.discard(connection)
-        self.last = None
         return self.timers.set(connection, 0)
+
+    cdef int _unroute(self, bytes cid, Connection connection) except -1:
+        self.last = None
+        if self.routes.get(cid) is connection:
+            del self.routes[cid]
+        return 0
 
     cdef int _forget_token(self, Connection connection) except -1:
         if self.reset_tokens.get(connection.reset_token) is connection:
@@ -233,7 +237,6 @@ cdef class Endpoint(Host):
             return self._forget(connection)      # nothing in it was authentic
         self._add(connection)
         self.routes[original] = connection
-        connection.routes.add(original)
         self.handshaking.add(connection)
         self.wants_to_send(connection)
         self.has_news(connection)

@@ -7,8 +7,8 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from cwt._core.wire.frame cimport FrameRecord, PacketBuilder
 
 cdef enum:
-    FIRST_PACKETS = 32
-    FIRST_FRAMES = 32
+    FIRST_PACKETS = 8
+    FIRST_FRAMES = 8
 
 
 cdef class RecordHandler:
@@ -153,9 +153,11 @@ cdef class SentPackets:
             self.frame_head = packet.first_frame + packet.frame_count
             self.head += 1
         self.frame_head = self.frame_tail
+        if self.packet_mask >= FIRST_PACKETS or self.frame_mask >= FIRST_FRAMES:
+            self.clear()                     # an idle connection holds no more than the smallest
 
     cdef void clear(self) noexcept:
-        # The space is over: its rings go too.
+        # Forget everything, the rings too.
         PyMem_Free(self.packets)
         PyMem_Free(self.frames)
         self.packets = NULL
