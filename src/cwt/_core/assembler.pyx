@@ -276,7 +276,8 @@ cdef class Assembler:
         cdef Draft* draft = &drafts[count - 1]
         cdef size_t end
         cdef size_t least = 0
-        cdef Packet packet
+        cdef Packet whole
+        cdef Packet* packet
         cdef int i
         for i in range(count):
             # Section 14.1: a client's Initial packets, and a server's that elicit an answer.
@@ -291,6 +292,7 @@ cdef class Assembler:
             draft.builder.in_flight = True
         for i in range(count):
             draft = &drafts[i]
+            packet = &whole if draft.length_offset else job
             packet.data = out + draft.start
             packet.header_length = <uint32_t>draft.header_length
             packet.length = <uint32_t>(draft.builder.w.pos - packet.data)
@@ -302,9 +304,7 @@ cdef class Assembler:
                 put_varint_of(
                     &draft.builder.w, packet.length - draft.length_offset - 2 + TAG_LENGTH, 2
                 )
-                self.keys.seal(draft.space, &packet, 1)
-            else:
-                job[0] = packet
+                self.keys.seal(draft.space, packet, 1)
             self._sent(draft, packet.length + TAG_LENGTH, now)
         return end
 

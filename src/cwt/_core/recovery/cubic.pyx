@@ -28,8 +28,7 @@ cdef class Cubic(CongestionController):
     cdef double w_estimate
     cdef double k                            # seconds
     cdef int64_t epoch_start
-    cdef double cwnd_epoch
-    cdef uint64_t acked_remainder
+    cdef double remainder                    # of a byte, in the growth of the window
     # HyStart++
     cdef uint64_t window_end
     cdef int64_t last_round_minimum
@@ -65,24 +64,27 @@ cdef class Cubic(CongestionController):
     cdef void _avoid_congestion(self, uint64_t size, RttEstimator rtt, int64_t now) noexcept:
         cdef double mds = self.max_datagram_size
         cdef double cwnd = self.window / mds, t, target, growth
+        cdef uint64_t whole
         if self.epoch_start < 0:
             self.epoch_start = now
-            self.cwnd_epoch = cwnd
             self.w_estimate = cwnd
             if cwnd < self.w_max:
                 self.k = cbrt((self.w_max - cwnd) / C)
             else:
                 self.k = 0
                 self.w_max = cwnd
-        t = (now - self.epoch_start + rtt.smoothed) / 1e9
-        target = C * (t - self.k) ** 3 + self.w_max
+        t = (now - self.epoch_start + rtt.smoothed) / 1e9 - self.k
+        target = C * t * t * t + self.w_max
         target = min(max(target, cwnd), 1.5 * cwnd)
         self.w_estimate += (ALPHA if self.w_estimate < self.w_max else 1.0) * (size / mds) / cwnd
         if self.w_estimate > target:
             growth = max(self.w_estimate - cwnd, 0.0)
         else:
             growth = (target - cwnd) / cwnd * (size / mds)
-        self.window += <uint64_t>(growth * mds)
+        growth = growth * mds + self.remainder
+        whole = <uint64_t>growth
+        self.window += whole
+        self.remainder = growth - whole
 
     cpdef int on_ack_done(
         self, uint64_t largest_acked, uint64_t next_number, RttEstimator rtt
