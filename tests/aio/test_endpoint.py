@@ -95,6 +95,7 @@ class Driven:
         self.near, self.far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.near.setblocking(False)
         self.local_address = ("127.0.0.1", 4433)
+        self.receive_buffer = 8 << 20
         self.quic = FakeQuic(self.near)
         self.accepted: list[FakeConnection] = []
         self.error: Exception | None = None
@@ -304,31 +305,6 @@ async def test_closing(driven: Driven) -> None:
     await asyncio.sleep(0)
     assert driven.quic.log == ["transmit"]
     assert driven.near.fileno() == -1
-
-
-async def test_a_loop_without_add_reader(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Proactor(asyncio.SelectorEventLoop):
-        def add_reader(self, *args: object) -> None:
-            raise NotImplementedError
-
-    loop = Proactor()
-    pairs = []
-    original = socket.socketpair
-
-    def socketpair(*args: Any) -> tuple[socket.socket, socket.socket]:
-        pairs.append(original(*args))
-        return pairs[-1]
-
-    monkeypatch.setattr(socket, "socketpair", socketpair)
-    monkeypatch.setattr(asyncio, "get_running_loop", lambda: loop)
-    with pytest.raises(
-        NotImplementedError, match=r"Proactor lacks; use asyncio\.SelectorEventLoop"
-    ):
-        Driven()
-    monkeypatch.undo()
-    loop.close()
-    for sock in (sock for pair in pairs for sock in pair):
-        sock.close()
 
 
 async def test_noise_does_no_harm(start: Start) -> None:

@@ -81,7 +81,7 @@ class Connection:
 
     @property
     def local_address(self) -> tuple[str, int]:
-        return _unmapped(self.quic.local_address)
+        return _unmapped(self.quic.local_address or self.endpoint.local_address)
 
     # For the endpoint
 

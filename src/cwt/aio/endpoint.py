@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import cwt.quic as quic
+from cwt.aio.port import open_port
 from cwt.errors import TransportErrorCode
 
 if TYPE_CHECKING:
@@ -71,7 +72,6 @@ class Endpoint:
         self.is_closed = False
         self.on_socket_error: Callable[[int], None] | None = None
         """Called with the errno when the socket has failed to send or receive, after every try."""
-        self._pump = quic.Pump(endpoint, sock, self.now)
         endpoint.on_output = self.wake
         self._on_connection = on_connection
         self._timer: asyncio.TimerHandle | None = None
@@ -81,14 +81,7 @@ class Endpoint:
         self._blocked = False
         self._unblocked: asyncio.Future[None] | None = None
         self._closed = self.loop.create_future()
-        self._fileno = sock.fileno()
-        try:
-            self.loop.add_reader(self._fileno, self._on_readable)
-        except NotImplementedError:
-            raise NotImplementedError(
-                f"cwt needs an event loop with add_reader(), which {type(self.loop).__name__} lacks; use "
-                "asyncio.SelectorEventLoop or uvloop"
-            ) from None
+        self._port = open_port(endpoint, sock, self.now, self._on_readable, self._on_writable)
 
     @property
     def local_address(self) -> tuple[str, int]:
@@ -117,10 +110,7 @@ class Endpoint:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self.loop.remove_reader(self._fileno)
-        if self._blocked:
-            self.loop.remove_writer(self._fileno)
-        self.sock.close()
+        self._port.close()
         self.stream_waiters.clear()
         if not self._closed.done():
             self._closed.set_result(None)
@@ -154,7 +144,7 @@ class Endpoint:
         # What is left over makes the socket readable still: the next pass comes after the tasks that
         # this one wakes, so that they take what came before more does.
         try:
-            self._pump.receive(self.now())
+            self._port.receive(self.now())
         except OSError as error:
             logger.warning("receiving on %s failed: %s", self.local_address, error)
         self._dispatch()
@@ -205,25 +195,24 @@ class Endpoint:
         if self.is_closed:
             return
         try:
-            sent = self._pump.transmit(self.now())
+            sent = self._port.transmit(self.now())
         except OSError as error:
             logger.warning("sending on %s failed: %s", self.local_address, error)
             sent = True
         if not sent and not self._blocked:
             self._blocked = True
-            self.loop.add_writer(self._fileno, self._on_writable)
+            self._port.watch_writable()
         self._dispatch()  # there may be room for more to send
         self._check_socket()
         self._arm()
 
     def _check_socket(self) -> None:
         if self.on_socket_error is not None:
-            code = self.sock.counters.last_error
+            code = self._port.last_error
             if code:
                 self.on_socket_error(code)
 
     def _on_writable(self) -> None:
-        self.loop.remove_writer(self._fileno)
         self._blocked = False
         self._transmit()
         if not self._blocked and self._unblocked is not None and not self._unblocked.done():

@@ -25,8 +25,8 @@ PATIENCE = 30.0
 class Port:
     """An endpoint at its socket."""
 
-    def __init__(self, **options: Any) -> None:
-        self.socket = quic.UdpSocket.bind("127.0.0.1", 0)
+    def __init__(self, switches: dict[str, bool] | None = None, **options: Any) -> None:
+        self.socket = quic.UdpSocket.bind("127.0.0.1", 0, **(switches or {}))
         self.endpoint = quic.Endpoint(CONFIG, **options)
         self.pump = quic.Pump(self.endpoint, self.socket)
         self.connections: list[Connection] = []
@@ -57,9 +57,19 @@ def drive(ports: list[Port], until: Callable[[], object]) -> None:
         select.select([port.socket.fileno() for port in ports], [], [], min(wait, 0.05))
 
 
-@pytest.fixture
-def ports() -> Iterator[tuple[Port, Port]]:
-    server, client = Port(tls=server_context()), Port()
+MODES: dict[str, dict[str, bool]] = {
+    "offload": {},
+    "no-gso": {"gso": False},
+    "no-gro": {"gro": False},
+    "mmsg": {"gso": False, "gro": False},
+    "plain": {"gso": False, "gro": False, "mmsg": False},
+}
+
+
+@pytest.fixture(params=MODES)
+def ports(request: pytest.FixtureRequest) -> Iterator[tuple[Port, Port]]:
+    switches = MODES[request.param]
+    server, client = Port(switches, tls=server_context()), Port(switches)
     yield server, client
     server.socket.close()
     client.socket.close()

@@ -169,6 +169,25 @@ def test_system_calls_are_saved(mode: str) -> None:
             assert b.counters.receive_calls <= 60 + 60 // 8
 
 
+def test_what_the_caller_goes_without() -> None:
+    with UdpSocket.bind("127.0.0.1", gso=False, gro=False, mmsg=False) as sock:
+        assert not (sock.gso or sock.gro or sock.mmsg)
+    with UdpSocket.bind("127.0.0.1", mmsg=False) as sock, UdpSocket.bind("127.0.0.1") as other:
+        assert (sock.gso, sock.gro, sock.mmsg) == (other.gso, other.gro, False)
+
+
+def test_the_plain_socket(mode: str) -> None:
+    with UdpSocket.bind("127.0.0.1") as a, UdpSocket.bind("127.0.0.1") as b:
+        plain = b.plain()
+        assert not b.gro
+        assert a.sendto(pattern(5000), b.local_address, segment_size=1000)
+        received = []
+        while select.select([plain], [], [], 1.0)[0] and len(received) < 5:
+            received.append(plain.recv(65536))
+        assert received == [pattern(5000)[i : i + 1000] for i in range(0, 5000, 1000)]
+    assert plain.fileno() == -1
+
+
 @needs_linux
 def test_source_address_is_chosen_by_the_sender(mode: str) -> None:
     with UdpSocket.bind("0.0.0.0") as a, UdpSocket.bind("0.0.0.0") as b:

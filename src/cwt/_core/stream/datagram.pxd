@@ -6,7 +6,7 @@ from libc.stdint cimport int64_t, uint64_t
 from cwt._core.wire.frame cimport DataFrame, PacketBuilder
 
 cdef struct Entry:
-    PyObject* data           # bytes, one reference
+    PyObject* data           # bytes, one reference; they refer to nothing, so no cycle goes through here
     int64_t tag              # received: nanoseconds when it came; to be sent: flow ID, -1 for none
 
 

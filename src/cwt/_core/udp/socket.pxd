@@ -17,7 +17,7 @@ cdef class UdpSocket:
     cdef int fd
     cdef int family
     cdef int count
-    cdef bint mmsg
+    cdef readonly bint mmsg
     cdef readonly bint gso
     cdef readonly bint gro
     cdef readonly tuple local_address
@@ -52,7 +52,7 @@ cdef class UdpSocket:
         int ecn
     ) except -2
 
-    cdef int prepare(self) except -1
+    cdef int prepare(self, bint gso, bint gro, bint mmsg) except -1
     cdef void keep(self, int count) noexcept
     cdef int send_offload(
         self, const uint8_t* data, size_t length, size_t segment_size, int ecn

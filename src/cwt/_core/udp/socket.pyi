@@ -1,3 +1,4 @@
+import socket
 from types import TracebackType
 from typing import NamedTuple, Self, final
 
@@ -25,10 +26,20 @@ class Counters(NamedTuple):
 class UdpSocket:
     gso: bool
     gro: bool
+    mmsg: bool
     local_address: Address
     sent: int
     @classmethod
-    def bind(cls, host: str = "::", port: int = 0, reuse_port: bool = False) -> Self: ...
+    def bind(
+        cls,
+        host: str = "::",
+        port: int = 0,
+        reuse_port: bool = False,
+        *,
+        gso: bool = True,
+        gro: bool = True,
+        mmsg: bool = True,
+    ) -> Self: ...
     @property
     def receive_buffer(self) -> int: ...
     @property
@@ -45,6 +56,7 @@ class UdpSocket:
         from_: Address | None = None,
         ecn: int = 0,
     ) -> bool: ...
+    def plain(self) -> socket.socket: ...
     def fileno(self) -> int: ...
     def close(self) -> None: ...
     def __enter__(self) -> Self: ...

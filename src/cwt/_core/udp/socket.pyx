@@ -16,7 +16,7 @@ from posix.mman cimport (
 )
 
 from cwt._core.udp.system cimport (
-    AF_INET, AF_INET6, CWT_LINUX, INET6_ADDRSTRLEN, Message, Peer, cwt_enable_gro,
+    AF_INET, AF_INET6, CWT_LINUX, INET6_ADDRSTRLEN, Message, Peer, cwt_set_gro,
     cwt_has_gso, cwt_recvmmsg, cwt_recvmsg, cwt_sendmmsg, cwt_sendmsg, cwt_set_options, cwt_set_v4,
     cwt_set_v6, if_nametoindex, inet_ntop, inet_pton,
 )
@@ -143,8 +143,8 @@ cdef int look_up(UdpSocket self, object address, Peer* peer) except -1:
 cdef class UdpSocket:
     """A non-blocking UDP socket that sends and receives in batches.
 
-    ``gso`` and ``gro`` tell whether segmentation offload is used now for sending and receiving;
-    ``local_address`` is the ``(host, port)`` it is bound to.
+    ``gso`` and ``gro`` tell whether segmentation offload is used now for sending and receiving, ``mmsg``
+    whether several messages are moved by one system call; ``local_address`` is the ``(host, port)`` it is bound to.
     """
 
     def __cinit__(self):
@@ -160,11 +160,14 @@ cdef class UdpSocket:
             free(self.state)
 
     @classmethod
-    def bind(cls, str host="::", int port=0, bint reuse_port=False):
+    def bind(
+        cls, str host="::", int port=0, bint reuse_port=False, *, bint gso=True, bint gro=True, bint mmsg=True
+    ):
         """A socket bound to the IP address *host* and *port* (0: any free one).
 
         ``"::"`` takes IPv4 as well, and shows IPv4 peers as such. With *reuse_port* several processes share
-        the port. OSError when the address cannot be bound, ValueError when *host* is not an IP address.
+        the port. *gso*, *gro* and *mmsg* False do without that, as if the system had it not. OSError when
+        the address cannot be bound, ValueError when *host* is not an IP address.
         """
         cdef UdpSocket self = UdpSocket.__new__(UdpSocket)
         cdef Peer peer
@@ -188,20 +191,20 @@ cdef class UdpSocket:
                     pass  # some systems refuse more than their maximum, and keep what there is
             self._socket.bind(name)
             self.fd = self._socket.fileno()
-            self.prepare()
+            self.prepare(gso, gro, mmsg)
         except BaseException:
             self._socket.close()
             self.fd = -1
             raise
         return self
 
-    cdef int prepare(self) except -1:
+    cdef int prepare(self, bint gso, bint gro, bint mmsg) except -1:
         cdef int i
         cdef void* pages
         cwt_set_options(self.fd, self.family)
-        self.mmsg = CWT_LINUX and allowed("CWT_MMSG")
-        self.gso = allowed("CWT_GSO") and cwt_has_gso(self.fd)
-        self.gro = allowed("CWT_GRO") and cwt_enable_gro(self.fd)
+        self.mmsg = mmsg and CWT_LINUX and allowed("CWT_MMSG")
+        self.gso = gso and allowed("CWT_GSO") and cwt_has_gso(self.fd)
+        self.gro = gro and allowed("CWT_GRO") and cwt_set_gro(self.fd, 1)
         self.state = <State*>calloc(1, sizeof(State))
         if self.state == NULL:
             raise MemoryError
@@ -451,6 +454,16 @@ cdef class UdpSocket:
             return self.send(<const uint8_t*>view.buf, view.len, segment_size, to, from_, ecn) == 1
         finally:
             PyBuffer_Release(&view)
+
+    def plain(self):
+        """The socket as the standard library has it, for those who move datagrams one by one.
+
+        It gives no merged datagrams from now on; this object still closes it.
+        """
+        if self.gro:
+            cwt_set_gro(self.fd, 0)
+            self.gro = False
+        return self._socket
 
     def fileno(self):
         """The file descriptor, -1 once closed."""

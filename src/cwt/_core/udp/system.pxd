@@ -377,11 +377,11 @@ cdef extern from *:
     #endif
     }
 
-    static int cwt_enable_gro(int fd) {
+    static int cwt_set_gro(int fd, int on) {
     #if CWT_LINUX
-        return cwt_option(fd, IPPROTO_UDP, UDP_GRO, 1) == 0;
+        return cwt_option(fd, IPPROTO_UDP, UDP_GRO, on) == 0;
     #else
-        (void)fd;
+        (void)fd; (void)on;
         return 0;
     #endif
     }
@@ -443,7 +443,7 @@ cdef extern from *:
         const uint8_t* data, size_t length, size_t segment_size
     ) noexcept nogil
     int cwt_has_gso(int fd) noexcept nogil
-    int cwt_enable_gro(int fd) noexcept nogil
+    int cwt_set_gro(int fd, int on) noexcept nogil
     void cwt_set_options(int fd, int family) noexcept nogil
     void cwt_set_v4(Peer* peer, const void* address) noexcept nogil
     void cwt_set_v6(Peer* peer, const uint8_t* address, uint32_t scope) noexcept nogil
