@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         TransportError,
         TransportErrorCode,
     )
+    from cwt.tls.sessions import SessionCache
 
 _MODULES = {
     "cwt.aio.client": "connect",
@@ -63,6 +64,7 @@ _MODULES = {
         "SessionClosed SessionRejected StatelessReset StreamLimitError StreamReset StreamStopped "
         "TransportError TransportErrorCode"
     ),
+    "cwt.tls.sessions": "SessionCache",
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
 _SUBMODULES = frozenset({"h3", "quic", "testing", "tls", "webtransport"})
@@ -92,6 +94,7 @@ __all__ = [
     "Server",
     "ServerStats",
     "Session",
+    "SessionCache",
     "SessionClosed",
     "SessionRejected",
     "SessionRequest",

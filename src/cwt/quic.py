@@ -38,6 +38,7 @@ from cwt.errors import ConfigError
 
 if TYPE_CHECKING:
     from cwt.tls import ClientContext, ServerContext
+    from cwt.tls.sessions import SessionCache
 
 __all__ = [
     "MAX_CONN_ID_LEN",
@@ -81,8 +82,9 @@ class Config:
     """What a connection is made with: limits (the fields of ``TransportConfig``) and TLS.
 
     *alpn* lists the application protocols, the preferred one first.  *verify* (clients): True for the
-    system's roots, a file of roots, a callback, or False for no check at all.  Raises ConfigError when a
-    value is out of range.
+    system's roots, a file of roots, a callback, or False for no check at all.  Clients resume the sessions
+    in *session_cache*.  Servers that share *ticket_keys*, secrets of 32 bytes of which the first one seals
+    session tickets, resume each other's sessions.  Raises ConfigError when a value is out of range.
     """
 
     def __init__(
@@ -93,6 +95,8 @@ class Config:
         server_certificate_hashes: Sequence[bytes] = (),
         client_ca: str | PathLike[str] | None = None,
         keylog_file: str | PathLike[str] | None = None,
+        session_cache: SessionCache | None = None,
+        ticket_keys: Sequence[bytes] = (),
         random: Callable[[int], bytes] = os.urandom,
         **limits: Any,
     ) -> None:
@@ -110,6 +114,8 @@ class Config:
         self.server_certificate_hashes = list(server_certificate_hashes)
         self.client_ca = client_ca
         self.keylog_file = keylog_file
+        self.session_cache = session_cache
+        self.ticket_keys = list(ticket_keys)
         self.random = random
         self._certificate: tuple[Any, Any] = (None, None)
         self._client: ClientContext | None = None
@@ -133,6 +139,7 @@ class Config:
                 client_cert=certfile,
                 client_key=keyfile,
                 keylog_file=self.keylog_file,
+                session_cache=self.session_cache,
             )
         return self._client
 
@@ -150,6 +157,7 @@ class Config:
                 keyfile=keyfile,
                 client_ca=self.client_ca,
                 keylog_file=self.keylog_file,
+                ticket_keys=self.ticket_keys,
             )
         return self._server
 

@@ -20,6 +20,7 @@ from aioquic.h3 import events as h3_events
 from aioquic.h3.connection import H3Connection
 from aioquic.quic import events as quic_events
 from aioquic.quic.configuration import QuicConfiguration
+from aioquic.tls import SessionTicket
 
 FIRST_ERROR = 0x52E4A40FA8DB
 CLOSE_WT_SESSION = 0x2843
@@ -311,11 +312,19 @@ def _configuration(is_client: bool, **kwargs: Any) -> QuicConfiguration:
 
 
 @asynccontextmanager
-async def connect(host: str, port: int) -> AsyncIterator[Peer]:
-    """An aioquic client, which trusts any certificate."""
+async def connect(
+    host: str, port: int, tickets: list[SessionTicket] | None = None
+) -> AsyncIterator[Peer]:
+    """An aioquic client, which trusts any certificate; it resumes with *tickets* and adds to them."""
     configuration = _configuration(True, verify_mode=ssl.CERT_NONE)
+    if tickets:
+        configuration.session_ticket = tickets.pop()
     async with aioquic.connect(
-        host, port, configuration=configuration, create_protocol=Peer
+        host,
+        port,
+        configuration=configuration,
+        create_protocol=Peer,
+        session_ticket_handler=None if tickets is None else tickets.append,
     ) as protocol:
         assert isinstance(protocol, Peer)
         yield protocol
@@ -326,6 +335,7 @@ async def serve(
     handler: Handler, host: str, certfile: Path, keyfile: Path, *, retry: bool = False
 ) -> AsyncIterator[int]:
     """An aioquic server, which runs ``handler`` for each session; gives its port."""
+    tickets: dict[bytes, SessionTicket] = {}
     configuration = _configuration(False)
     configuration.load_cert_chain(certfile, keyfile)
     server = await aioquic.serve(
@@ -334,6 +344,8 @@ async def serve(
         configuration=configuration,
         create_protocol=lambda *args, **kwargs: Peer(*args, handler=handler, **kwargs),
         retry=retry,
+        session_ticket_fetcher=lambda name: tickets.pop(name, None),
+        session_ticket_handler=lambda ticket: tickets.update({ticket.ticket: ticket}),
     )
     transport: Any = server._transport
     try:

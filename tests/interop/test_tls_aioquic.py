@@ -12,7 +12,7 @@ pytest.importorskip("aioquic")
 from aioquic import tls as aio
 from aioquic.buffer import Buffer
 
-from cwt.tls import Alert, CipherSuite, Group
+from cwt.tls import Alert, CipherSuite, Group, SessionCache
 from cwt.tls.development import issue
 from tests.interop.tls_peer import Peer, exchange, same_secrets
 from tests.tls.support import (
@@ -68,7 +68,7 @@ def test_our_client_with_each_group(group: Group) -> None:
     assert same_secrets(client, peer)
 
 
-def test_our_client_takes_tickets() -> None:
+def test_our_client_without_a_cache_gets_no_ticket() -> None:
     peer = server_peer()
     peer.use(issue(root(), ["localhost"]))
     tickets: list[Any] = []
@@ -76,9 +76,30 @@ def test_our_client_takes_tickets() -> None:
     context = client_context(verify=lambda chain, name: None)
     client = context.handshake("localhost", CLIENT_PARAMETERS)
     client.start()
-    # aioquic makes a ticket only for clients that offer PSK modes, which ours does not.
     exchange(client, peer)
     assert client.is_complete and tickets == []
+
+
+@pytest.mark.parametrize("suite", list(CipherSuite))
+@pytest.mark.parametrize("group", [Group.X25519, Group.SECP256R1])
+def test_our_client_resumes(suite: CipherSuite, group: Group) -> None:
+    tickets: dict[bytes, Any] = {}
+    certificate = issue(root(), ["localhost"])
+    cache = SessionCache()
+    for is_second in (False, True, True):
+        peer = server_peer()
+        peer.use(certificate)
+        peer.context.new_session_ticket_cb = lambda ticket: tickets.update({ticket.ticket: ticket})
+        peer.context.get_session_ticket_cb = tickets.get
+        context = client_context(
+            cipher_suites=[suite], groups=[group], verify=lambda _, __: None, session_cache=cache
+        )
+        client = context.handshake("localhost", CLIENT_PARAMETERS)
+        client.start()
+        exchange(client, peer)
+        assert client.is_complete and peer.is_complete
+        assert client.is_resumed == peer.context.session_resumed == is_second
+        assert same_secrets(client, peer)
 
 
 @pytest.mark.parametrize("name", ["certificate", "no certificate"])
@@ -133,6 +154,37 @@ def test_our_server_asks_for_a_certificate(kind: str) -> None:
     exchange(server, peer)
     assert server.is_complete and server.peer_certificates == list(user.chain)
     assert same_secrets(server, peer)
+
+
+@pytest.mark.parametrize("suite", list(CipherSuite))
+@pytest.mark.parametrize("group", [Group.X25519, Group.SECP256R1])
+def test_our_server_resumes(suite: CipherSuite, group: Group) -> None:
+    context = server_context(cipher_suites=[suite], groups=[group])
+    tickets: list[Any] = []
+    for is_second in (False, True, True):
+        server = context.handshake(SERVER_PARAMETERS)
+        peer = client_peer(verify_mode=ssl.CERT_NONE)
+        peer.context._supported_groups = [aio.Group(group)]
+        peer.context.session_ticket = tickets.pop() if tickets else None
+        peer.context.new_session_ticket_cb = tickets.append
+        peer.receive(b"")
+        exchange(server, peer)
+        assert server.is_complete and peer.is_complete
+        assert server.is_resumed == peer.context.session_resumed == is_second
+        assert same_secrets(server, peer)
+
+
+def test_our_server_does_not_know_the_ticket() -> None:
+    tickets: list[Any] = []
+    for _ in range(2):
+        server = server_context().handshake(SERVER_PARAMETERS)
+        peer = client_peer(verify_mode=ssl.CERT_NONE)
+        peer.context.session_ticket = tickets.pop() if tickets else None
+        peer.context.new_session_ticket_cb = tickets.append
+        peer.receive(b"")
+        exchange(server, peer)
+        assert server.is_complete and not server.is_resumed and not peer.context.session_resumed
+        assert same_secrets(server, peer)
 
 
 def test_our_server_without_a_common_protocol() -> None:

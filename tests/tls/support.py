@@ -98,6 +98,11 @@ def run(client: Handshake, server: Handshake, size: int | None = None) -> None:
     """The whole handshake."""
     client.start()
     server.start()
+    run_on(client, server, size)
+
+
+def run_on(client: Handshake, server: Handshake, size: int | None = None) -> None:
+    """The rest of a handshake that has begun."""
     while deliver(client, server, size) or deliver(server, client, size):
         pass
 

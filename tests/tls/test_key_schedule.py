@@ -4,7 +4,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import x25519
 
 from cwt.tls import CipherSuite
-from cwt.tls.key_schedule import KeySchedule, export
+from cwt.tls.key_schedule import KeySchedule, export, ticket_psk
+from cwt.tls.messages import ClientHello
 from tests.tls.support import TRACES
 
 
@@ -38,6 +39,24 @@ def test_simple_handshake_of_rfc_8448() -> None:
     assert schedule.derive(b"s ap traffic") == t["server_application_traffic_secret"]
     assert schedule.derive(b"exp master") == t["exporter_secret"]
     assert schedule.verify_data(client_secret) == t["client_finished"][4:]
+    schedule.add(t["client_finished"])
+    assert schedule.derive(b"res master") == t["resumption_master_secret"]
+
+
+def test_resumption_of_rfc_8448() -> None:
+    t = trace("section_4")
+    suite = CipherSuite.TLS_AES_128_GCM_SHA256
+    secret = trace("section_3")["resumption_master_secret"]
+    assert ticket_psk(suite, secret, t["ticket_nonce"]) == t["psk"]
+    hello = ClientHello.parse(t["client_hello"][4:])
+    assert hello.psk_modes == b"\1" and hello.psks is not None
+    assert hello.psks[1] == (t["binder"],)
+    schedule = KeySchedule(suite)
+    assert schedule.binder(t["psk"], t["client_hello"][: -3 - 32]) == t["binder"]
+    schedule.resume(t["psk"])
+    assert schedule._secret == t["early_secret"]
+    schedule.add(t["client_hello"])
+    assert schedule.transcript_hash() == t["hello_hash"]
 
 
 def test_hello_retry_request_of_rfc_8448() -> None:

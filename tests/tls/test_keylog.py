@@ -7,7 +7,8 @@ import pytest
 
 from cwt.errors import ConfigError
 from cwt.tls.keylog import open_keylog
-from tests.tls.support import client_context, pair, run, server_context
+from cwt.tls.messages import ClientHello
+from tests.tls.support import client_context, pair, run, run_on, server_context
 
 LABELS = [
     "CLIENT_HANDSHAKE_TRAFFIC_SECRET",
@@ -21,10 +22,14 @@ LABELS = [
 def test_both_sides_log_the_same_secrets(tmp_path: Path) -> None:
     ours, theirs = tmp_path / "client.keys", io.StringIO()
     client, server = pair(client_context(keylog_file=ours), server_context(keylog_file=theirs))
-    run(client, server)
+    client.start()
+    [(level, data)] = client.output()
+    hello = ClientHello.parse(data[4:])
+    server.receive(level, data)
+    run_on(client, server)
     lines = [line.split(" ") for line in ours.read_text().splitlines()]
     assert [label for label, _, _ in lines] == LABELS
-    assert {random for _, random, _ in lines} == {client._client_random.hex()}
+    assert {random for _, random, _ in lines} == {hello.random.hex()}
     assert theirs.getvalue() == ours.read_text()
     secrets = {(s.is_write, s.secret.hex()) for s in client.secrets()}
     assert secrets == {(label.startswith("CLIENT"), value) for label, _, value in lines[:4]}

@@ -232,8 +232,8 @@ cdef class Connection(Router):
 
     @property
     def is_resumed(self):
-        """Whether a TLS session was resumed."""
-        return False
+        """Whether a TLS session was resumed (RFC 8446 Section 2.2)."""
+        return bool(self.handshake.tls.is_resumed)
 
     @property
     def is_in_early_data(self):

@@ -39,6 +39,7 @@ from cwt.errors import (
 if TYPE_CHECKING:
     from cwt.tls.certificates import PemSource
     from cwt.tls.keylog import TextWriter
+    from cwt.tls.sessions import SessionCache
 
 __all__ = ["connect"]
 
@@ -210,7 +211,8 @@ class connect:
     those in it, a callable ``verify(chain_der, host)`` that raises to refuse, False for no check.
     *server_certificate_hashes* are SHA-256 hashes of certificates to accept instead, as browsers do.
     *client_cert* and *client_key* are PEM files (or their content) for servers that ask for them.
-    TLS secrets go to *keylog_file*, or to the file that SSLKEYLOGFILE names.
+    TLS secrets go to *keylog_file*, or to the file that SSLKEYLOGFILE names.  TLS sessions are resumed from
+    *session_cache*, a :class:`SessionCache` that calls may share; without it only ``async for`` does so.
 
     *config* has all limits and timers; without it, a PING every 15 s of silence keeps the session open.
     *open_timeout* and *close_timeout* are the seconds that opening and closing may take, None for no limit.
@@ -233,6 +235,7 @@ class connect:
         client_cert: PemSource | None = None,
         client_key: PemSource | None = None,
         keylog_file: str | os.PathLike[str] | TextWriter | None = None,
+        session_cache: SessionCache | None = None,
         config: Config | None = None,
         open_timeout: float | None = 10,
         close_timeout: float | None = 5,
@@ -258,6 +261,7 @@ class connect:
             client_cert=client_cert,
             client_key=client_key,
             keylog_file=keylog_file,
+            session_cache=session_cache,
         )
         self._config = config or Config(keep_alive_interval=_KEEP_ALIVE)
         self._open_timeout = open_timeout
@@ -290,6 +294,8 @@ class connect:
     async def __aiter__(self) -> AsyncIterator[Session]:
         loop = asyncio.get_running_loop()
         delay = self._first_delay
+        if self._tls.session_cache is None:
+            self._tls.remember_sessions(tls.SessionCache())
         while True:
             try:
                 session = await self._open()

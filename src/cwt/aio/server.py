@@ -421,6 +421,8 @@ class serve:
     ``{"b.example": ("b.pem", "b.key")}``.  ``dev=True`` makes a development certificate, for names in
     *dev_hostnames* beside those of this machine, and logs the JavaScript that connects to it.  With
     *client_ca*, a PEM file, clients must have a certificate from there.  TLS secrets go to *keylog_file*.
+    Processes that share *ticket_keys*, secrets of 32 bytes of which the first one seals session tickets,
+    resume each other's TLS sessions.
 
     *origins* are the pages that may open sessions, as strings or compiled patterns (others get 403); None
     lets in all.  *on_request*, ``async def hook(request)``, sees each :class:`SessionRequest` first; it is
@@ -443,6 +445,7 @@ class serve:
         sni: Mapping[str, tuple[PemSource, PemSource | None]] | None = None,
         client_ca: PemSource | None = None,
         keylog_file: str | os.PathLike[str] | TextWriter | None = None,
+        ticket_keys: Sequence[bytes] = (),
         origins: Iterable[str | re.Pattern[str]] | None = None,
         on_request: RequestHook | None = None,
         protocols: Sequence[str] = (),
@@ -470,6 +473,7 @@ class serve:
             sni=sni,
             client_ca=client_ca,
             keylog_file=keylog_file,
+            ticket_keys=ticket_keys,
         )
         self._options: dict[str, Any] = {
             "config": config or Config(),

@@ -9,6 +9,7 @@ from cwt.tls.groups import Group
 from cwt.tls.handshake import Handshake, Level, Secret
 from cwt.tls.key_schedule import CipherSuite
 from cwt.tls.server import ServerHandshake
+from cwt.tls.sessions import SessionCache
 
 __all__ = [
     "Alert",
@@ -22,4 +23,5 @@ __all__ = [
     "Secret",
     "ServerContext",
     "ServerHandshake",
+    "SessionCache",
 ]

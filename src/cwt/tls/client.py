@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from cwt.tls import groups, signatures
 from cwt.tls.alerts import PROTOCOL_VIOLATION, Alert, AlertDescription
+from cwt.tls.codec import vector
 from cwt.tls.handshake import Handshake, Level
-from cwt.tls.key_schedule import KeySchedule
+from cwt.tls.key_schedule import KeySchedule, hash_length, same_hash, ticket_psk
 from cwt.tls.messages import (
     TLS_1_3,
     Certificate,
@@ -22,11 +23,15 @@ from cwt.tls.messages import (
     ServerHello,
 )
 from cwt.tls.names import is_ip_address
+from cwt.tls.sessions import MAX_LIFETIME, SessionTicket
 
 if TYPE_CHECKING:
     from cwt.tls.context import ClientContext
 
 __all__ = ["ClientHandshake"]
+
+_PSK_DHE_KE = b"\x01"
+"""psk_key_exchange_modes: a PSK only together with a key exchange (RFC 8446 Section 4.2.9)."""
 
 MAX_TICKETS = 256
 """NewSessionTickets taken from a server in the life of a connection."""
@@ -66,8 +71,12 @@ class ClientHandshake(Handshake):
         self._early_transcript = b""
         self._request: CertificateRequest | None = None
         self._tickets = 0
+        self._session: SessionTicket | None = None
+        self._resumption_secret = b""
+        self._authenticated = 0.0
 
     def start(self) -> None:
+        self._offer_session()
         self._generate(self._context.key_share_groups)
         self._send_hello()
         self._expected = {HandshakeType.SERVER_HELLO: self._on_server_hello}
@@ -77,8 +86,43 @@ class ClientHandshake(Handshake):
         shares = tuple((group, key.share) for group, key in self._keys.items())
         self._hello = replace(self._hello, key_shares=shares)
 
+    def _offer_session(self) -> None:
+        """Put a session of the cache into the ClientHello, if there is one to trust."""
+        context = self._context
+        if context.session_cache is None:
+            return
+        self._hello = replace(self._hello, psk_modes=_PSK_DHE_KE)
+        now = context.now().timestamp()
+        for alpn in context.alpn:
+            session = context.session_cache.take(self.server_name or "", alpn, now)
+            if session is not None and self._trusts(session):
+                self._session = session
+                identity = (session.ticket, session.obfuscated_age(now))
+                binder = bytes(hash_length(session.cipher_suite))
+                self._hello = replace(self._hello, psks=((identity,), (binder,)))
+                return
+
+    def _trusts(self, session: SessionTicket) -> bool:
+        """Whether the server's certificate would be accepted now, and by this context."""
+        if not any(same_hash(suite, session.cipher_suite) for suite in self._context.cipher_suites):
+            return False
+        try:
+            self._context.verifier.check(session.peer_certificates, self.server_name or "")
+        except Alert:
+            return False
+        return True
+
+    def _bind(self, session: SessionTicket, message: bytes) -> bytes:
+        """The ClientHello *message* with its binder (RFC 8446 Section 4.2.11.2)."""
+        length = hash_length(session.cipher_suite)
+        partial = message[: -3 - length]
+        schedule = self._schedule if self._retried else KeySchedule(session.cipher_suite)
+        return partial + vector(2, vector(1, schedule.binder(session.psk, partial)))
+
     def _send_hello(self) -> None:
         message = self._hello.pack()
+        if self._session is not None:
+            message = self._bind(self._session, message)
         # The hash to use is known only with the server's answer.
         self._early_transcript = message
         self._send(Level.INITIAL, message)
@@ -89,8 +133,7 @@ class ClientHandshake(Handshake):
         if isinstance(hello, HelloRetryRequest):
             self._on_hello_retry_request(hello, message)
             return
-        if hello.selected_psk is not None and self._hello.psks is None:
-            self._refuse_extension(ExtensionType.PRE_SHARED_KEY)
+        session = self._check_psk(hello)
         if hello.key_share is None:
             raise Alert(AlertDescription.MISSING_EXTENSION, "ServerHello has no key_share")
         group, share = hello.key_share
@@ -103,6 +146,11 @@ class ClientHandshake(Handshake):
         if not self._retried:
             self.cipher_suite = hello.cipher_suite
             self._schedule = KeySchedule(hello.cipher_suite)
+        if session is not None:
+            self.is_resumed = True
+            self.peer_certificates = list(session.peer_certificates)
+            self._authenticated = session.authenticated
+            self._schedule.resume(session.psk)
         self.group = group
         self._schedule.add(self._early_transcript)
         self._schedule.add(message)
@@ -112,6 +160,20 @@ class ClientHandshake(Handshake):
         self._install(Level.HANDSHAKE, is_write=True)
         self._read_from(Level.HANDSHAKE)
         self._expected = {HandshakeType.ENCRYPTED_EXTENSIONS: self._on_encrypted_extensions}
+
+    def _check_psk(self, hello: ServerHello) -> SessionTicket | None:
+        """The session that the server resumes."""
+        if hello.selected_psk is None:
+            return None
+        if self._session is None:
+            self._refuse_extension(ExtensionType.PRE_SHARED_KEY)
+        elif hello.selected_psk != 0 or not same_hash(
+            hello.cipher_suite, self._session.cipher_suite
+        ):
+            raise Alert(
+                AlertDescription.ILLEGAL_PARAMETER, "the server took a PSK that was not offered"
+            )
+        return self._session
 
     def _check_hello(self, hello: ServerHello | HelloRetryRequest) -> None:
         """What holds for ServerHello and for HelloRetryRequest."""
@@ -171,6 +233,11 @@ class ClientHandshake(Handshake):
         self._schedule.add(message)
         if group is not None:
             self._generate((group,))
+        if self._session is not None and not same_hash(
+            retry.cipher_suite, self._session.cipher_suite
+        ):
+            self._session = None
+            self._hello = replace(self._hello, psks=None)
         self._hello = replace(self._hello, cookie=retry.cookie)
         self._send_hello()
 
@@ -196,6 +263,9 @@ class ClientHandshake(Handshake):
             )
         self.alpn = extensions.alpn[0]
         self.peer_transport_parameters = extensions.transport_parameters
+        if self.is_resumed:
+            self._expected = {HandshakeType.FINISHED: self._on_finished}
+            return
         self._expected = {
             HandshakeType.CERTIFICATE_REQUEST: self._on_certificate_request,
             HandshakeType.CERTIFICATE: self._on_certificate,
@@ -234,8 +304,14 @@ class ClientHandshake(Handshake):
         self._send_finished(handshake_secret)
         self._install(Level.APPLICATION, is_write=True)
         self._install(Level.APPLICATION, is_write=False)
+        if self._context.session_cache is not None:
+            self._resumption_secret = self._schedule.derive(b"res master")
         self.is_complete = True
         self._expected = {HandshakeType.NEW_SESSION_TICKET: self._on_new_session_ticket}
+        self._release()
+        del self._hello
+        self._early_transcript = b""
+        self._request = self._session = None
 
     def _answer(self, request: CertificateRequest) -> None:
         """Send our certificate, or an empty list when there is none."""
@@ -257,3 +333,19 @@ class ClientHandshake(Handshake):
         self._tickets += 1
         if self._tickets > MAX_TICKETS:
             raise Alert(AlertDescription.UNEXPECTED_MESSAGE, "the server sends tickets without end")
+        cache = self._context.session_cache
+        if cache is None or not ticket.lifetime or not self.peer_certificates:
+            return
+        now = self._context.now().timestamp()
+        session = SessionTicket(
+            ticket=ticket.ticket,
+            psk=ticket_psk(self.cipher_suite, self._resumption_secret, ticket.nonce),
+            cipher_suite=self.cipher_suite,
+            age_add=ticket.age_add,
+            received=now,
+            authenticated=self._authenticated or now,
+            lifetime=min(ticket.lifetime, MAX_LIFETIME),
+            alpn=self.alpn or b"",
+            peer_certificates=tuple(self.peer_certificates),
+        )
+        cache.put(self.server_name or "", session)

@@ -14,6 +14,8 @@ from cwt.tls.key_schedule import CipherSuite
 from cwt.tls.keylog import TextWriter, open_keylog
 from cwt.tls.names import normalize
 from cwt.tls.server import ServerHandshake
+from cwt.tls.sessions import SessionCache
+from cwt.tls.tickets import TicketKeys
 from cwt.tls.verification import ClientVerifier, ServerVerifier, VerifyCallback
 
 __all__ = ["ClientContext", "ServerContext"]
@@ -60,7 +62,10 @@ class ClientContext:
     file for those in it, a callable ``verify(chain_der, server_name)`` that raises to refuse, or
     False for no check at all.  ``server_certificate_hashes`` are SHA-256 hashes of certificates to
     accept instead, by the rules of W3C WebTransport.  Files are PEM, given as a path or, in
-    ``bytes``, as their content.  ``now`` gives the time by which certificates are judged.
+    ``bytes``, as their content.  ``now`` gives the time by which certificates and tickets are judged.
+
+    With a ``session_cache`` sessions are resumed where the server agrees (RFC 8446 Section 2.2), except by
+    clients that have a certificate.
     """
 
     def __init__(
@@ -72,6 +77,7 @@ class ClientContext:
         client_cert: PemSource | None = None,
         client_key: PemSource | None = None,
         keylog_file: str | os.PathLike[str] | TextWriter | None = None,
+        session_cache: SessionCache | None = None,
         cipher_suites: Sequence[int] | None = None,
         groups: Sequence[int] | None = None,
         random: Callable[[int], bytes] = os.urandom,
@@ -81,6 +87,7 @@ class ClientContext:
         self.cipher_suites = _check_cipher_suites(cipher_suites)
         self.groups = _check_groups(groups)
         self.random = random
+        self.now = now
         self.keylog = open_keylog(keylog_file)
         self.verifier = ServerVerifier(verify, server_certificate_hashes, now)
         self.identity: Identity | None = None
@@ -88,6 +95,14 @@ class ClientContext:
             self.identity = load_identity(client_cert, client_key)
         elif client_key is not None:
             raise ConfigError("client_key is of no use without client_cert")
+        self.session_cache: SessionCache | None = None
+        if session_cache is not None:
+            self.remember_sessions(session_cache)
+
+    def remember_sessions(self, cache: SessionCache) -> None:
+        """Keep sessions in *cache* and resume them, in handshakes to come."""
+        if self.identity is None:  # a session belongs to the client certificate it began with
+            self.session_cache = cache
 
     @property
     def key_share_groups(self) -> tuple[int, ...]:
@@ -112,6 +127,12 @@ class ServerContext:
     (``certificate_chain``, leaf first) with a ``private_key`` of ``cryptography``.  ``sni`` maps
     host names, or ``*.`` and a domain, to ``(certfile, keyfile)`` for clients that ask for them.
     With ``client_ca``, a PEM file, every client must have a certificate from there.
+
+    Clients get a session ticket with which they can resume for a day (RFC 8446 Section 2.2); there is none
+    with ``client_ca``, where each handshake must show the certificate, or with ``session_tickets`` False.
+    ``ticket_keys``, secrets of 32 bytes, are for processes that resume each other's sessions: the first one
+    seals tickets, all of them open them.  ``now`` gives the time by which certificates and tickets are
+    judged.
     """
 
     def __init__(
@@ -125,6 +146,8 @@ class ServerContext:
         sni: Mapping[str, tuple[PemSource, PemSource | None]] | None = None,
         client_ca: PemSource | None = None,
         keylog_file: str | os.PathLike[str] | TextWriter | None = None,
+        session_tickets: bool = True,
+        ticket_keys: Sequence[bytes] = (),
         cipher_suites: Sequence[int] | None = None,
         groups: Sequence[int] | None = None,
         random: Callable[[int], bytes] = os.urandom,
@@ -134,8 +157,12 @@ class ServerContext:
         self.cipher_suites = _check_cipher_suites(cipher_suites)
         self.groups = _check_groups(groups)
         self.random = random
+        self.now = now
         self.keylog = open_keylog(keylog_file)
         self.verifier = None if client_ca is None else ClientVerifier(client_ca, now)
+        self.ticket_keys: TicketKeys | None = None
+        if session_tickets and client_ca is None:
+            self.ticket_keys = TicketKeys(ticket_keys, random)
         self._files = (certfile, keyfile)
         self._sni_files = dict(sni or {})
         self._identity: Identity

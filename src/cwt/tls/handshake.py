@@ -58,6 +58,7 @@ class Handshake:
 
     def __init__(self, keylog: KeyLog | None) -> None:
         self.is_complete = False
+        self.is_resumed = False
         self.alpn: bytes | None = None
         self.server_name: str | None = None
         self.cipher_suite = 0
@@ -133,6 +134,13 @@ class Handshake:
         if not self._exporter_secret:
             raise RuntimeError("keying material can be exported when the handshake is complete")
         return export(self.cipher_suite, self._exporter_secret, label, context, length)
+
+    def _release(self) -> None:
+        """The handshake is over: forget what only it needed."""
+        del self._schedule
+        self._keylog = None
+        self._client_random = self._client_secret = self._server_secret = b""
+        self._peer_key = None
 
     # Messages.
 

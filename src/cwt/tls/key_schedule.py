@@ -10,7 +10,7 @@ from typing import NamedTuple
 from cwt.hkdf import expand_label, extract, hmac_digest
 from cwt.tls.messages import HandshakeType, pack
 
-__all__ = ["CipherSuite", "KeySchedule", "export", "same_hash", "ticket_psk"]
+__all__ = ["CipherSuite", "KeySchedule", "export", "hash_length", "same_hash", "ticket_psk"]
 
 
 class CipherSuite(IntEnum):
@@ -52,6 +52,11 @@ _HASHES: dict[int, _Hash] = {
 def same_hash(cipher_suite: int, other: int) -> bool:
     """Whether a PSK of one of the suites can be used with the other (RFC 8446 Section 4.2.11)."""
     return _HASHES[cipher_suite] is _HASHES.get(other)
+
+
+def hash_length(cipher_suite: int) -> int:
+    """Bytes of the suite's hash."""
+    return _HASHES[cipher_suite].length
 
 
 class KeySchedule:

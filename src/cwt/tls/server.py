@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hmac
 from typing import TYPE_CHECKING
 
 from cwt.tls import groups, signatures
 from cwt.tls.alerts import PROTOCOL_VIOLATION, Alert, AlertDescription
 from cwt.tls.handshake import Handshake, Level
-from cwt.tls.key_schedule import KeySchedule
+from cwt.tls.key_schedule import KeySchedule, same_hash, ticket_psk
 from cwt.tls.messages import (
     TLS_1_3,
     CertificateRequest,
@@ -15,13 +16,22 @@ from cwt.tls.messages import (
     EncryptedExtensions,
     HandshakeType,
     HelloRetryRequest,
+    NewSessionTicket,
     ServerHello,
 )
+from cwt.tls.tickets import TICKET_LIFETIME, TicketKeys, TicketState
 
 if TYPE_CHECKING:
+    from cwt.tls.certificates import Identity
     from cwt.tls.context import ServerContext
 
 __all__ = ["ServerHandshake"]
+
+_PSK_DHE_KE = 1
+"""The mode of RFC 8446 Section 4.2.9 that exchanges keys, too: the only one here."""
+
+_MAX_IDENTITIES = 4
+"""Tickets of a ClientHello that are tried."""
 
 
 class ServerHandshake(Handshake):
@@ -40,6 +50,8 @@ class ServerHandshake(Handshake):
         self._context = context
         self._transport_parameters = transport_parameters
         self._first_hello: ClientHello | None = None
+        self._selected_psk: int | None = None
+        self._wants_ticket = False
         self._expected = {HandshakeType.CLIENT_HELLO: self._on_client_hello}
 
     def _on_client_hello(self, body: bytes, message: bytes) -> None:
@@ -48,11 +60,13 @@ class ServerHandshake(Handshake):
             self._negotiate(hello)
         else:
             self._check_second_hello(self._first_hello, hello)
-        self._schedule.add(message)
         share = self._choose_share(hello)
         if share is None:
+            self._schedule.add(message)
             self._send_retry(hello)
             return
+        self._resume(hello, message)
+        self._schedule.add(message)
         self.group = share[0]
         self._send_flight(hello, *groups.respond(*share))
 
@@ -139,6 +153,68 @@ class ServerHandshake(Handshake):
                 return group, shares[group]
         return None
 
+    # Resumption (RFC 8446 Sections 2.2 and 4.2.11).
+
+    def _resume(self, hello: ClientHello, message: bytes) -> None:
+        """Take the first session of the client's that is of use; without one it is a full handshake."""
+        keys = self._context.ticket_keys
+        modes = hello.psk_modes or b""
+        self._wants_ticket = keys is not None and _PSK_DHE_KE in modes
+        if hello.psks is None:
+            return
+        identities, binders = hello.psks
+        if hello.psk_modes is None:
+            raise Alert(
+                AlertDescription.MISSING_EXTENSION, "ClientHello has no psk_key_exchange_modes"
+            )
+        if len(identities) != len(binders):
+            raise Alert(
+                AlertDescription.ILLEGAL_PARAMETER, "there are not as many binders as identities"
+            )
+        if keys is None or not self._wants_ticket:
+            return
+        now = self._context.now().timestamp()
+        for index, (ticket, _) in enumerate(identities[:_MAX_IDENTITIES]):
+            state = keys.open(ticket, now)
+            if state is not None and self._fits(state):
+                partial = message[: -2 - sum(1 + len(binder) for binder in binders)]
+                self._check_binder(state.psk, partial, binders[index])
+                self._schedule.resume(state.psk)
+                self._selected_psk = index
+                self.is_resumed = True
+                return
+
+    def _check_binder(self, psk: bytes, partial: bytes, binder: bytes) -> None:
+        if not hmac.compare_digest(self._schedule.binder(psk, partial), binder):
+            raise Alert(AlertDescription.DECRYPT_ERROR, "the binder does not fit the ClientHello")
+
+    def _fits(self, state: TicketState) -> bool:
+        """Whether the session is one of what was negotiated now."""
+        return (
+            state.alpn == self.alpn
+            and state.server_name == self.server_name
+            and same_hash(self.cipher_suite, state.cipher_suite)
+        )
+
+    def _send_ticket(self, keys: TicketKeys) -> None:
+        resumption_secret = self._schedule.derive(b"res master")
+        now = self._context.now().timestamp()
+        # One ticket a connection: its nonce need not tell it from others.
+        state = TicketState(
+            cipher_suite=self.cipher_suite,
+            psk=ticket_psk(self.cipher_suite, resumption_secret, b""),
+            issued=int(now),
+            alpn=self.alpn or b"",
+            server_name=self.server_name,
+        )
+        message = NewSessionTicket(
+            lifetime=TICKET_LIFETIME,
+            age_add=int.from_bytes(self._context.random(4), "big"),
+            nonce=b"",
+            ticket=keys.seal(state, now),
+        )
+        self._send(Level.APPLICATION, message.pack())
+
     # Answers.
 
     def _send_retry(self, hello: ClientHello) -> None:
@@ -156,12 +232,13 @@ class ServerHandshake(Handshake):
 
     def _send_flight(self, hello: ClientHello, share: bytes, shared_secret: bytes) -> None:
         """ServerHello to Finished."""
-        identity = self._context.identity_for(self.server_name)
-        scheme = signatures.choose(identity.schemes, hello.signature_algorithms or ())
+        # Before anything is sent: without a common signature the handshake fails.
+        credentials = None if self.is_resumed else self._choose_credentials(hello)
         server_hello = ServerHello(
             random=self._context.random(32),
             cipher_suite=self.cipher_suite,
             key_share=(self.group, share),
+            selected_psk=self._selected_psk,
         ).pack()
         self._schedule.add(server_hello)
         self._send(Level.INITIAL, server_hello)
@@ -176,10 +253,8 @@ class ServerHandshake(Handshake):
             transport_parameters=self._transport_parameters,
         )
         self._send_handshake(extensions.pack())
-        if self._context.verifier is not None:
-            request = CertificateRequest(signature_algorithms=signatures.OFFERED)
-            self._send_handshake(request.pack())
-        self._send_certificate(identity, scheme, signatures.SERVER_CONTEXT)
+        if credentials is not None:
+            self._authenticate(*credentials)
         self._send_finished(self._server_secret)
 
         self._client_handshake_secret = self._client_secret
@@ -189,6 +264,16 @@ class ServerHandshake(Handshake):
             self._expected = {HandshakeType.CERTIFICATE: self._on_certificate}
         else:
             self._expected = {HandshakeType.FINISHED: self._on_finished}
+
+    def _choose_credentials(self, hello: ClientHello) -> tuple[Identity, int]:
+        identity = self._context.identity_for(self.server_name)
+        return identity, signatures.choose(identity.schemes, hello.signature_algorithms or ())
+
+    def _authenticate(self, identity: Identity, scheme: int) -> None:
+        if self._context.verifier is not None:
+            request = CertificateRequest(signature_algorithms=signatures.OFFERED)
+            self._send_handshake(request.pack())
+        self._send_certificate(identity, scheme, signatures.SERVER_CONTEXT)
 
     # The client's second flight.
 
@@ -212,5 +297,10 @@ class ServerHandshake(Handshake):
         self._read_finished(body, message, self._client_handshake_secret)
         self._read_from(Level.APPLICATION)
         self._install(Level.APPLICATION, is_write=False)
+        if self._context.ticket_keys is not None and self._wants_ticket:
+            self._send_ticket(self._context.ticket_keys)
         self.is_complete = True
         self._expected = {}
+        self._release()
+        self._first_hello = None
+        self._transport_parameters = self._client_handshake_secret = b""

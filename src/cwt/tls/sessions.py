@@ -1,0 +1,89 @@
+"""Sessions that a client can resume (RFC 8446 Section 2.2)."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import NamedTuple
+
+from cwt.errors import ConfigError
+
+__all__ = ["SessionCache", "SessionTicket"]
+
+MAX_LIFETIME = 604800
+"""Seconds that a ticket is kept at most, and that a server need not sign (RFC 8446 Section 4.6.1)."""
+
+
+class SessionTicket(NamedTuple):
+    """A ticket of a server, with the secret that belongs to it."""
+
+    ticket: bytes
+    psk: bytes
+    cipher_suite: int
+    age_add: int
+    received: float
+    """Unix time in seconds."""
+    authenticated: float
+    """When the server last proved that it has the certificate's key (Unix time)."""
+    lifetime: int
+    """Seconds for which the server takes it."""
+    alpn: bytes
+    peer_certificates: tuple[bytes, ...]
+    """The server's certificates (DER) in the handshake that authenticated it."""
+
+    def is_fresh(self, now: float) -> bool:
+        """Whether the server would still take it, and proved itself not too long ago."""
+        return -2 <= now - self.received < self.lifetime and now - self.authenticated < MAX_LIFETIME
+
+    def obfuscated_age(self, now: float) -> int:
+        """The obfuscated_ticket_age (RFC 8446 Section 4.2.11.1)."""
+        return (max(int((now - self.received) * 1000), 0) + self.age_add) & 0xFFFFFFFF
+
+
+class SessionCache:
+    """Remembers sessions in memory, so that connecting again takes less of a handshake.
+
+    For each of the *max_servers* servers used last, and each application protocol, it keeps the newest
+    *max_tickets* tickets.  Each is used once, so that connections cannot be linked by it (RFC 8446
+    Appendix C.4).  Clients may share a cache: the certificate that came with a session is judged again by
+    the client that wants to resume it.
+    """
+
+    def __init__(self, max_servers: int = 256, max_tickets: int = 4) -> None:
+        if max_servers < 1 or max_tickets < 1:
+            raise ConfigError("max_servers and max_tickets must be at least 1")
+        self._max_servers = max_servers
+        self._max_tickets = max_tickets
+        self._tickets: OrderedDict[tuple[str, bytes], list[SessionTicket]] = OrderedDict()
+
+    def __len__(self) -> int:
+        """How many tickets there are."""
+        return sum(map(len, self._tickets.values()))
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._tickets.clear()
+
+    def put(self, server_name: str, ticket: SessionTicket) -> None:
+        """Remember *ticket* of *server_name*."""
+        key = (server_name, ticket.alpn)
+        tickets = self._tickets.setdefault(key, [])
+        self._tickets.move_to_end(key)
+        tickets.append(ticket)
+        del tickets[: -self._max_tickets]
+        if len(self._tickets) > self._max_servers:
+            self._tickets.popitem(last=False)
+
+    def take(self, server_name: str, alpn: bytes, now: float) -> SessionTicket | None:
+        """The newest ticket of *server_name* for the protocol *alpn* that is good at *now* (Unix time).
+
+        It is forgotten here.
+        """
+        key = (server_name, alpn)
+        tickets = self._tickets.get(key)
+        while tickets:
+            ticket = tickets.pop()
+            if not tickets:
+                del self._tickets[key]
+            if ticket.is_fresh(now):
+                return ticket
+        return None
