@@ -60,6 +60,34 @@ class TestArguments:
             cwt.connect("https://a/", client_key="key.pem")
 
 
+class TestResumption:
+    async def test_calls_share_a_cache(self, start: Start) -> None:
+        loopback = await start(echo)
+        cache = cwt.SessionCache()
+        resumed = []
+        for _ in range(3):
+            async with loopback.connect(session_cache=cache) as session:
+                stream = await session.open_bi()
+                await stream.write(b"data")
+                await stream.finish()
+                assert await stream.read() == b"data"
+                resumed.append(session._connection.quic.is_resumed)
+        assert resumed == [False, True, True]
+
+    async def test_servers_share_keys(self, start: Start) -> None:
+        cache = cwt.SessionCache()
+        resumed = []
+        for keys in ([bytes(32)], [bytes(32)], [b"k" * 32]):
+            loopback = await start(echo, ticket_keys=keys)
+            # A session is resumed only where its certificate is trusted, and each server has another.
+            trust = {"server_certificate_hashes": [], "verify": lambda chain, host: None}
+            async with loopback.connect(session_cache=cache, **trust) as session:
+                await (await session.open_bi()).write(b"data")
+                await until(lambda: len(cache))
+                resumed.append(session._connection.quic.is_resumed)
+        assert resumed == [False, True, False]
+
+
 class TestReachingTheServer:
     async def test_no_such_name(self) -> None:
         with pytest.raises(cwt.ConnectError, match=r"cannot find the address of 'no\.invalid'"):
@@ -251,11 +279,14 @@ class TestIteration:
 
         loopback = await start(handler)
         closes = []
+        resumed = []
         async for session in loopback.connect(reconnect_delay=(0.001, 0.01)):
             closes.append(await session.wait_closed())
+            resumed.append(session._connection.quic.is_resumed)
             if len(closes) == 4:
                 break
         assert closes == [(3, "again", True, None)] * 4
+        assert resumed == [False, True, True, True]
 
     async def test_it_waits_for_the_server(self, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level("INFO", "cwt.client")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from random import Random
 from typing import Any
 
 from cwt._core.wire.params import TransportParameters
-from cwt.tls import Alert, ClientContext, Level
+from cwt.tls import Alert, ClientContext, Level, SessionCache
+from cwt.tls.sessions import SessionTicket
 from tests.fuzz import corpora, inputs
 from tests.fuzz.target import Target
 from tests.sim.world import NAME, server_context
@@ -22,11 +24,16 @@ class TlsServer(Target):
 
     def start(self) -> None:
         self.context = server_context(b"h3")
+        cache = SessionCache()
+        cache.put(NAME, first_session(self.context))
+        resuming = client_of(cache).handshake(NAME, PARAMETERS)
+        resuming.start()
+        self.hellos = [*corpora.client_hellos(), *(data for _, data in resuming.output())]
 
     def make(self, rng: Random) -> bytes:
         if rng.random() < 0.05:
-            return inputs.mixed(rng, corpora.client_hellos())
-        data = bytearray(inputs.mutated(rng, rng.choice(corpora.client_hellos())))
+            return inputs.mixed(rng, self.hellos)
+        data = bytearray(inputs.mutated(rng, rng.choice(self.hellos)))
         if len(data) > 4 and rng.random() < 0.8:  # past the check of the message's own length
             data[0:4] = b"\x01" + (len(data) - 4).to_bytes(3, "big")
         return bytes(data)
@@ -57,24 +64,28 @@ class TlsClient(Target):
 
 
 class TlsExchange(Target):
-    """Real handshakes in which one message is changed on its way, up to the last of them."""
+    """Real handshakes, full and resumed, in which one message is changed on its way, or the ticket."""
 
     name = "tls-exchange"
     share = 0.2
 
     def start(self) -> None:
         self.server_context = server_context(b"h3")
-        self.client_context = ClientContext(
-            alpn=[b"h3"], verify=lambda chain, name: None, groups=[0x001D]
-        )
+        self.session = first_session(self.server_context)
 
     def make(self, rng: Random) -> bytes:
         return rng.randbytes(8)
 
     def feed(self, data: bytes) -> None:
         rng = Random(data)
-        changed = rng.randrange(5)
-        client = self.client_context.handshake(NAME, PARAMETERS)
+        changed = rng.randrange(6)
+        cache = SessionCache()
+        if rng.random() < 0.6:
+            session = self.session
+            if rng.random() < 0.3:
+                session = session._replace(ticket=inputs.mutated(rng, session.ticket) or b"t")
+            cache.put(NAME, session)
+        client = client_of(cache).handshake(NAME, PARAMETERS)
         server = self.server_context.handshake(PARAMETERS)
         client.start()
         server.start()
@@ -91,6 +102,26 @@ class TlsExchange(Target):
             assert 0 <= alert.description <= 255
         client.secrets()
         server.secrets()
+
+
+def client_of(cache: SessionCache) -> ClientContext:
+    return ClientContext(
+        alpn=[b"h3"], verify=lambda chain, name: None, groups=[0x001D], session_cache=cache
+    )
+
+
+def first_session(context: Any) -> SessionTicket:
+    """The session that a full handshake with the server of *context* leaves behind."""
+    cache = SessionCache()
+    client, server = client_of(cache).handshake(NAME, PARAMETERS), context.handshake(PARAMETERS)
+    client.start()
+    for _ in range(3):
+        for sender, receiver in ((client, server), (server, client)):
+            for level, message in sender.output():
+                receiver.receive(level, message)
+    session = cache.take(NAME, b"h3", time.time())
+    assert session is not None
+    return session
 
 
 def changed_message(rng: Random, flight: bytes) -> bytes:
