@@ -12,9 +12,10 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
-__all__ = ["TIME_LIMIT", "Channel", "EndFailed", "Figures", "cpu_seconds", "run_pair"]
+__all__ = ["TIME_LIMIT", "Channel", "EndFailed", "Figures", "cpu_seconds", "run_pair", "waits"]
 
 TIME_LIMIT = 55.0
 """Seconds that two ends may take before they count as hung."""
@@ -42,6 +43,18 @@ class Figures:
     @property
     def cpu_per_gb(self) -> float:
         return self.cpu / self.count * 1e9
+
+
+waits: list[float] = []
+"""Of each process that was measured, the share of its time that it could have run but had no CPU, where the
+system tells: on a busy machine, what goes by the clock is slower than it need be."""
+
+
+def _seconds_waited() -> float:
+    try:
+        return int(Path("/proc/self/schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError, ValueError):
+        return 0.0
 
 
 class Channel:
@@ -90,7 +103,10 @@ def _child(end: End, channel: Channel, result: int) -> None:
     try:
         with open(result, "w") as file:
             try:
-                json.dump({"figures": asdict(end(channel))}, file)
+                began, waited = time.monotonic(), _seconds_waited()
+                figures = asdict(end(channel))
+                share = (_seconds_waited() - waited) / (time.monotonic() - began)
+                json.dump({"figures": figures, "waited": share}, file)
                 status = 0
             except BaseException:
                 json.dump({"error": traceback.format_exc()}, file)
@@ -167,5 +183,6 @@ def run_pair(
             raise EndFailed(result["error"])
     if not all("figures" in result for result in found):
         raise EndFailed("an end died")
+    waits.extend(result["waited"] for result in found)
     one, other = (Figures(**result["figures"]) for result in found)
     return one, other

@@ -12,7 +12,9 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 
+from benchmarks.processes import waits
 from benchmarks.targets import ROWS, Effort, Result
 from cwt._core.crypto import aead
 
@@ -67,8 +69,13 @@ def main() -> int:
     print("\n".join(f"{key}: {value}" for key, value in about.items()), end="\n\n", flush=True)
     rows = [ROWS[name] for name in options.rows or ROWS]
     shown = print_table(result for row in rows for result in row.measure(effort))
+    if waits:
+        print(
+            f"\nThe processes waited for a CPU {median(waits):.0%} of their time, one of them "
+            f"{max(waits):.0%}: what goes by the clock suffers by as much."
+        )
     if options.json:
-        values = {"machine": about, "rows": [asdict(result) for result in shown]}
+        values = {"machine": about, "waited": waits, "rows": [asdict(result) for result in shown]}
         options.json.write_text(json.dumps(values, indent=1) + "\n")
     return 0 if all(result.ok is not False for result in shown) else 1
 
