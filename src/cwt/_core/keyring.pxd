@@ -24,6 +24,7 @@ cdef class Keyring:
     cdef uint64_t write_phase_start          # first packet number sent in this phase
     cdef bint update_allowed                 # the peer acknowledged this phase (Section 6.1)
     cdef uint64_t sealed                     # packets under the present 1-RTT key
+    cdef uint64_t seal_limit                 # how many there may be
     cdef uint64_t failures                   # packets that were not authentic
     cdef readonly uint64_t key_updates
 
@@ -41,4 +42,6 @@ cdef class Keyring:
     cdef void retire_previous(self, uint64_t number, int64_t now, int64_t pto) noexcept
     cdef int seal(self, int space, Packet* packets, size_t count) except -1
     cdef bint update(self, uint64_t next_sent) except -1
+    cdef bint limit_near(self) noexcept
+    cdef int check_limit(self) except -1
     cdef void on_acked(self, uint64_t largest) noexcept

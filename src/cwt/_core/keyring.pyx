@@ -32,6 +32,8 @@ cdef class Keyring:
     def install(self, int space, bint is_write, int cipher_suite, bytes secret, uint32_t version):
         """A secret of the TLS handshake (RFC 9001 Section 4.1.4)."""
         (self.write if is_write else self.read)[space] = make_key(cipher_suite, secret, version)
+        if is_write and space == 2:
+            self.seal_limit = confidentiality_limit(cipher_suite)
 
     cdef bint can_read(self, int space) noexcept:
         return self.read[space] is not None
@@ -151,17 +153,17 @@ cdef class Keyring:
         self._rotate(<uint64_t>-1, next_sent)
         return True
 
-    def limit_near(self):
+    cdef bint limit_near(self) noexcept:
         """Whether the present key has protected nearly as many packets as it may (Section 6.6)."""
-        key = self.write[2]
-        return key is not None and self.sealed >= confidentiality_limit((<Key>key).cipher_suite) // 2
+        return self.write[2] is not None and self.sealed >= self.seal_limit // 2
 
-    def check_limit(self):
+    cdef int check_limit(self) except -1:
         """TransportError(AEAD_LIMIT_REACHED) when there is no room for another batch (Section 6.6)."""
-        if self.sealed + MAX_BATCH > confidentiality_limit((<Key>self.write[2]).cipher_suite):
+        if self.sealed + MAX_BATCH > self.seal_limit:
             raise TransportError(
                 TransportErrorCode.AEAD_LIMIT_REACHED, "a key update is due and the last one unconfirmed"
             )
+        return 0
 
     cdef void on_acked(self, uint64_t largest) noexcept:
         if largest >= self.write_phase_start:
