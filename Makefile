@@ -29,10 +29,10 @@ test: $(VENV)/built browsers ## every test; ARGS='tests/wire -x' for some
 
 bench: $(VENV)/built       ## pytest-benchmark suites, then cwt and aioquic side by side
 	$(RUN)python -m pytest benchmarks --benchmark-columns=min,median,ops --benchmark-sort=name $(ARGS)
-	$(RUN)python -m benchmarks.compare
+	$(RUN)python -m benchmarks.compare --stacks cwt,aioquic
 
-compare: $(VENV)/built     ## only the side-by-side comparison; ARGS='--json out.json'
-	$(RUN)python -m benchmarks.compare $(ARGS)
+compare: $(VENV)/compare   ## many stacks side by side, into README and docs; ARGS='--stacks cwt,quinn'
+	$(RUN)python -m benchmarks.compare --write $(ARGS)
 
 targets: $(VENV)/built     ## what cwt should reach, measured here; ARGS='bulk --rounds 9' for some
 	$(RUN)python -m benchmarks.targets $(ARGS)
@@ -96,6 +96,11 @@ $(VENV)/ready: $(VENV)/bin/python pyproject.toml
 	$(RUN)python -m pip install -q 'setuptools>=77' 'Cython>=3.3,<4'
 	$(RUN)python setup.py -q build_ext --inplace -j$(JOBS)
 	$(RUN)python -m pip install -q --no-build-isolation -e '.[dev]'
+	@touch $@
+
+# What does not install here is skipped by the comparison, which says so.
+$(VENV)/compare: $(VENV)/built
+	-$(RUN)python -m pip install -q --no-build-isolation -e '.[compare]'
 	@touch $@
 
 # An editable install does not notice edited Cython sources, so every target that runs code comes here.

@@ -1,7 +1,12 @@
-"""One end of a comparison, in a process of its own: ``python -m benchmarks.worker ROLE STACK ...``.
+"""One end of a comparison, in a process of its own: ``python -m benchmarks.worker STACK ROLE ...``.
 
-A server prints its port and runs until its standard input ends.  A client finds the amount of work that
-takes the time asked for, prints it, waits for a line, does the work once and prints what it took.
+Every stack, in whatever language, is spoken to like this, in lines of JSON:
+
+``server CERTFILE KEYFILE``
+    prints its port and version, and runs until its standard input ends.
+``client PORT``
+    connects and prints its version.  For each line ``WORKLOAD AMOUNT`` it does that work and prints what
+    was done and the seconds it took, or why not.  It ends with its standard input.
 """
 
 from __future__ import annotations
@@ -14,10 +19,8 @@ import sys
 import time
 
 from benchmarks.stacks import load
-from benchmarks.workloads import WORKLOADS, calibrated
-
-LIMIT = 60.0
-"""Seconds that a run may take, on top of ten times what was asked for, before it counts as hung."""
+from benchmarks.stacks.base import Unsupported
+from benchmarks.workloads import WORKLOADS
 
 
 def say(**values: object) -> None:
@@ -35,36 +38,35 @@ async def server(stack_name: str, certfile: str, keyfile: str) -> None:
         await next_line()
 
 
-async def client(stack_name: str, workload_name: str, port: int, seconds: float) -> None:
-    stack, workload = load(stack_name), WORKLOADS[workload_name]
+async def client(stack_name: str, port: int) -> None:
+    stack = load(stack_name)
     async with stack.connect(port) as connection:
-        async with asyncio.timeout(LIMIT + 10 * seconds):
-            amount = await calibrated(workload, stack, connection, port, seconds)
-        say(amount=amount)
-        await next_line()
-        start = time.perf_counter()
-        async with asyncio.timeout(LIMIT + 10 * seconds):
-            done = await workload.run(stack, connection, port, amount)
-        say(done=done, seconds=time.perf_counter() - start)
-        await next_line()
+        say(version=stack.version())
+        while line := await next_line():
+            name, amount = line.split()
+            start = time.perf_counter()
+            try:
+                done = await WORKLOADS[name].run(stack, connection, port, int(amount))
+            except Unsupported as unsupported:
+                say(unsupported=str(unsupported))
+            except Exception as error:
+                say(error=f"{type(error).__name__}: {error}")
+            else:
+                say(done=done.count, seconds=done.seconds or time.perf_counter() - start)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("role", choices=("server", "client"))
-    parser.add_argument("stack")
-    parser.add_argument("--certfile")
-    parser.add_argument("--keyfile")
-    parser.add_argument("--workload")
-    parser.add_argument("--port", type=int)
-    parser.add_argument("--seconds", type=float)
     parser.add_argument("--uvloop", action="store_true")
+    parser.add_argument("stack")
+    parser.add_argument("role", choices=("server", "client"))
+    parser.add_argument("arguments", nargs="+")
     options = parser.parse_args()
-    logging.disable(logging.WARNING)  # that certificates are not verified
+    logging.disable(logging.CRITICAL)  # that certificates are not verified
     if options.role == "server":
-        work = server(options.stack, options.certfile, options.keyfile)
+        work = server(options.stack, *options.arguments)
     else:
-        work = client(options.stack, options.workload, options.port, options.seconds)
+        work = client(options.stack, int(options.arguments[0]))
     if options.uvloop:
         import uvloop
 

@@ -1,32 +1,49 @@
-"""The workloads of ``benchmarks.compare``: each does *amount* of work and says what was done."""
+"""The workloads of ``benchmarks.compare``: each does *amount* of work and says what was done.
+
+The definitions are shared by all stacks; the functions below drive those that are spoken to from Python.
+The peers in ``benchmarks/peers`` have the same functions in their own languages.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from benchmarks.stacks.base import Client, Stack
 
 MIB = 1 << 20
+STREAMS = 100
+IN_FLIGHT = 100
+PAYLOAD = 100
+DATAGRAM = 1000
+HANDSHAKES = 4
+
+
+class Done(NamedTuple):
+    """What went through, and the seconds where they are not those of the whole call."""
+
+    count: int
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
     """One kind of work.
 
-    ``unit`` is what *amount* counts; ``size`` the payload bytes of one; ``first`` the amount that the
-    calibration begins with.
+    ``unit`` is what *amount* counts; ``first`` the amount that the calibration begins with; ``most`` the
+    largest.
     """
 
     name: str
     title: str
     unit: str
-    size: int
     first: int
-    run: Callable[[Stack, Client, int, int], Awaitable[int]]
-    """Takes (stack, client, port, amount); the payload bytes or operations that went through."""
+    run: Callable[[Stack, Client, int, int], Awaitable[Done]]
+    """Takes (stack, client, port, amount)."""
     most: int = 1 << 40
 
     @property
@@ -34,119 +51,135 @@ class Workload:
         return self.unit == "byte"
 
 
-async def upload(stack: Stack, client: Client, port: int, amount: int) -> int:
-    return await client.upload(amount)
+async def upload(stack: Stack, client: Client, port: int, amount: int) -> Done:
+    return Done(await client.upload(amount))
 
 
-async def download(stack: Stack, client: Client, port: int, amount: int) -> int:
-    return await client.download(amount)
+async def download(stack: Stack, client: Client, port: int, amount: int) -> Done:
+    return Done(await client.download(amount))
 
 
-async def _echoes(client: Client, amount: int, data: bytes, at_once: int) -> int:
+async def streams(stack: Stack, client: Client, port: int, amount: int) -> Done:
+    sizes = [amount // STREAMS] * STREAMS
+    return Done(sum(await asyncio.gather(*(client.upload(size) for size in sizes))))
+
+
+async def requests(stack: Stack, client: Client, port: int, amount: int) -> Done:
+    left = amount
+    data = bytes(PAYLOAD)
+
+    async def worker() -> None:
+        nonlocal left
+        while left > 0:
+            left -= 1
+            if len(await client.echo(data)) != len(data):
+                raise RuntimeError("an echo of another size")
+
+    await asyncio.gather(*(worker() for _ in range(IN_FLIGHT)))
+    return Done(amount)
+
+
+async def sequential(stack: Stack, client: Client, port: int, amount: int) -> Done:
+    data = bytes(PAYLOAD)
+    for _ in range(amount):
+        await client.echo(data)
+    return Done(amount)
+
+
+async def datagrams(stack: Stack, client: Client, port: int, amount: int) -> Done:
+    """One way; from the first one sent to the last one that the server got."""
+    before = (await client.arrived()).count
+    start = time.time_ns()
+    await client.send_datagrams(amount, bytes(DATAGRAM))
+    received = await client.arrived()
+    while True:
+        await asyncio.sleep(0.05)
+        last, received = received, await client.arrived()
+        if received.count == last.count:
+            return Done(received.count - before, max(received.last - start, 1) / 1e9)
+
+
+async def handshakes(stack: Stack, client: Client, port: int, amount: int) -> Done:
     left = amount
 
     async def worker() -> None:
         nonlocal left
         while left > 0:
             left -= 1
-            assert len(await client.echo(data)) == len(data)
+            async with stack.connect(port):
+                pass
 
-    await asyncio.gather(*(worker() for _ in range(at_once)))
-    return amount
-
-
-async def streams(stack: Stack, client: Client, port: int, amount: int) -> int:
-    return await _echoes(client, amount, bytes(16384), at_once=32)
+    await asyncio.gather(*(worker() for _ in range(HANDSHAKES)))
+    return Done(amount)
 
 
-async def requests(stack: Stack, client: Client, port: int, amount: int) -> int:
-    return await _echoes(client, amount, bytes(100), at_once=1)
+class _Idle:
+    """Holds connections open: a workload that is asked about memory, not time."""
 
+    def __init__(self) -> None:
+        self.held = AsyncExitStack()
 
-async def datagrams(stack: Stack, client: Client, port: int, amount: int) -> int:
-    """Sends with 16 in flight; what is lost is given up after half a second."""
-    sent = received = lost = 0
-    while received + lost < amount:
-        while sent < amount and sent - received - lost < 16:
-            client.send_datagram(bytes(1000))
-            sent += 1
-        try:
-            async with asyncio.timeout(0.5):
-                await client.receive_datagram()
-            received += 1
-        except TimeoutError:
-            lost = sent - received
-    return received
+    async def run(self, stack: Stack, client: Client, port: int, amount: int) -> Done:
+        left = amount
 
+        async def worker() -> None:
+            nonlocal left
+            while left > 0:
+                left -= 1
+                await self.held.enter_async_context(stack.connect(port))
 
-async def handshakes(stack: Stack, client: Client, port: int, amount: int) -> int:
-    for _ in range(amount):
-        async with stack.connect(port):
-            pass
-    return amount
+        await asyncio.gather(*(worker() for _ in range(10)))
+        return Done(amount)
 
 
 WORKLOADS = {
     workload.name: workload
     for workload in (
+        Workload(name="upload", title="upload, one stream", unit="byte", first=MIB, run=upload),
         Workload(
-            name="upload", title="upload, one stream", unit="byte", size=1, first=MIB, run=upload
-        ),
-        Workload(
-            name="download",
-            title="download, one stream",
-            unit="byte",
-            size=1,
-            first=MIB,
-            run=download,
+            name="download", title="download, one stream", unit="byte", first=MIB, run=download
         ),
         Workload(
             name="streams",
-            title="16 KiB echo, 32 streams at once",
-            unit="stream",
-            size=2 * 16384,
-            first=64,
+            title=f"upload, {STREAMS} streams at once",
+            unit="byte",
+            first=MIB,
             run=streams,
         ),
         Workload(
             name="requests",
-            title="100 B request and response, one by one",
+            title=f"{PAYLOAD} B request and response, {IN_FLIGHT} in flight",
             unit="request",
-            size=200,
-            first=50,
+            first=200,
             run=requests,
         ),
         Workload(
+            name="sequential",
+            title=f"{PAYLOAD} B request and response, one by one",
+            unit="request",
+            first=50,
+            run=sequential,
+        ),
+        Workload(
             name="datagrams",
-            title="1000 B datagram echo, 16 in flight",
+            title=f"{DATAGRAM} B datagrams, one way",
             unit="datagram",
-            size=2000,
-            first=100,
+            first=1000,
             run=datagrams,
         ),
         Workload(
             name="handshakes",
-            title="connect and close, one by one",
+            title=f"connect and close, {HANDSHAKES} at once",
             unit="handshake",
-            size=0,
-            first=5,
+            first=8,
             run=handshakes,
+        ),
+        Workload(
+            name="memory",
+            title="memory of the server for an idle session",
+            unit="session",
+            first=50,
+            run=_Idle().run,
         ),
     )
 }
-
-
-async def calibrated(
-    workload: Workload, stack: Stack, client: Client, port: int, seconds: float
-) -> int:
-    """The amount that takes about *seconds*; running it up to that is also the warm-up."""
-    amount = workload.first
-    for _ in range(6):
-        start = time.perf_counter()
-        await workload.run(stack, client, port, amount)
-        took = time.perf_counter() - start
-        factor = min(16.0, seconds / max(took, 1e-6))
-        if factor < 1.5:
-            break
-        amount = min(int(amount * factor), workload.most)
-    return max(1, int(amount * min(1.0, factor)))

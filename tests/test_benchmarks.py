@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from benchmarks import limit
+from benchmarks import harness, limit
+from benchmarks.environment import Environment
 from benchmarks.instructions.__main__ import read_part
 from benchmarks.instructions.workloads import WORKLOADS as COUNTED
 from benchmarks.instructions.workloads import Recorder
+from benchmarks.stacks import STACKS
 from benchmarks.targets import ROWS
 from benchmarks.workloads import WORKLOADS
 
 from tests.sources import ROOT
 
+PACKAGES = {name: entry.package for name, entry in STACKS.items() if entry.adapter}
 
-@pytest.mark.parametrize("stack", ["cwt", "aioquic", "aioquic-raw"])
-def test_compare(stack: str, tmp_path: Path) -> None:
-    if stack != "cwt":
-        pytest.importorskip("aioquic")
-    output = tmp_path / "out.json"
-    options = ["--stacks", stack, "--seconds", "0.02", "--repeat", "1", "--json", str(output)]
-    result = subprocess.run(
+
+def compare(*options: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, "-m", "benchmarks.compare", *options],
         cwd=ROOT,
         capture_output=True,
@@ -34,12 +34,87 @@ def test_compare(stack: str, tmp_path: Path) -> None:
         timeout=100,
         check=False,
     )
+
+
+@pytest.mark.parametrize(
+    "stack",
+    [
+        pytest.param(name, marks=[] if name == "cwt" else [pytest.mark.interop, pytest.mark.slow])
+        for name in PACKAGES
+    ],
+)
+def test_compare(stack: str, tmp_path: Path) -> None:
+    if PACKAGES[stack]:
+        pytest.importorskip(PACKAGES[stack])
+    output = tmp_path / "out.json"
+    length = ["--seconds", "0.02", "--repeat", "1", "--sessions", "3"]
+    result = compare("--stacks", stack, *length, "--json", str(output))
     assert result.returncode == 0, result.stderr
-    measured = json.loads(output.read_text())
-    assert [item["workload"] for item in measured] == list(WORKLOADS)
-    assert all(item["done"] > 0 and item["seconds"] > 0 for item in measured)
-    for workload in WORKLOADS.values():
-        assert workload.title in result.stdout
+    measured = json.loads(output.read_text())["results"]
+    expected = STACKS[stack].workloads or tuple(WORKLOADS)
+    assert tuple(item["workload"] for item in measured) == expected
+    for item in measured:
+        assert not item["is_failure"], item
+        assert item["reason"] or (item["done"] > 0 and item["seconds"] > 0)
+        assert WORKLOADS[item["workload"]].title in result.stdout
+
+
+def test_what_is_not_here_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    result = compare("--stacks", "quinn,quic-go", "--workloads", "upload")
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"quinn +none: cargo is not installed", result.stdout)
+    assert re.search(r"quic-go +none: go is not installed", result.stdout)
+
+
+SERVER = """
+import sys
+if sys.argv[1] == "server":
+    print('{"port": 1}', flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize(
+    ("client", "reason"),
+    [
+        ("raise SystemExit('no such thing')", "no such thing"),
+        ('print(\'{"version": "1"}\', flush=True); input(); 1 / 0', "division by zero"),
+        ("import time; time.sleep(9)", "no answer within 0 s"),
+    ],
+)
+def test_a_stack_that_breaks_is_told(
+    client: str, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(harness, "START", 0.5)
+    program = tmp_path / "stack.py"
+    program.write_text(f"{SERVER}else:\n    {client}\n")
+    result = harness.measure(
+        "broken",
+        [sys.executable, str(program)],
+        WORKLOADS["upload"],
+        ("cert.pem", "key.pem"),
+        seconds=0.1,
+        repeat=1,
+        sessions=1,
+    )
+    assert result.is_failure
+    assert reason in result.reason
+
+
+def test_the_report_is_made_from_earlier_runs(tmp_path: Path) -> None:
+    measured = {"stack": "cwt", "workload": "upload", "amount": 10**9, "done": 10**9}
+    measured |= {"seconds": 2.0, "client_cpu": 1.5, "server_cpu": 0.5}
+    failed = {"stack": "quinn", "workload": "upload", "reason": "fell over", "is_failure": True}
+    environment = dict.fromkeys(Environment.__annotations__, "x")
+    paths = []
+    for number, results in enumerate(([{**measured, "seconds": 1.0}, failed], [measured])):
+        paths.append(tmp_path / f"{number}.json")
+        paths[-1].write_text(json.dumps({"environment": environment, "results": results}))
+    result = compare("--from-json", *map(str, paths))
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"cwt +4,000 Mbit/s +2\.00 +1\.50 +0\.50", result.stdout)
+    assert re.search(r"quinn +failed: fell over", result.stdout)
 
 
 @pytest.mark.parametrize("row", ROWS)

@@ -1,73 +1,78 @@
-"""aioquic: raw QUIC streams, and WebTransport over its HTTP/3."""
+"""aioquic, and qh3, which kept its interface: raw QUIC streams, and WebTransport over their HTTP/3."""
 
 from __future__ import annotations
 
 import asyncio
 import ssl
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
+from functools import partial
+from importlib import import_module
+from importlib.metadata import version
 from typing import Any
 
-import aioquic
-from aioquic.asyncio import QuicConnectionProtocol, connect, serve
-from aioquic.h3.connection import H3_ALPN, FrameType, H3Connection
-from aioquic.h3.events import (
-    DatagramReceived,
-    H3Event,
-    HeadersReceived,
-    WebTransportStreamDataReceived,
-)
-from aioquic.quic.configuration import QuicConfiguration
-from aioquic.quic.events import (
-    ConnectionTerminated,
-    DatagramFrameReceived,
-    ProtocolNegotiated,
-    QuicEvent,
-    StreamDataReceived,
-)
+from benchmarks.stacks.base import COUNT, DOWNLOAD, UPLOAD, Client, Counter, Stack, download_request
 
-from benchmarks.stacks.base import DOWNLOAD, ECHO, UPLOAD, Client, Stack, download_request
+BURST = 32
+"""Datagrams that are handed over between two turns of the event loop: the stacks do not say when."""
 
 
-class Transport(QuicConnectionProtocol):
-    """Streams and datagrams as callbacks, over raw QUIC or WebTransport alike."""
+class Library:
+    """The names of one of the two packages."""
 
-    webtransport = False
+    def __init__(self, package: str) -> None:
+        self.asyncio = import_module(f"{package}.asyncio")
+        self.h3 = import_module(f"{package}.h3.connection")
+        self.http = import_module(f"{package}.h3.events")
+        self.quic = import_module(f"{package}.quic.events")
+        self.configuration = import_module(f"{package}.quic.configuration").QuicConfiguration
+
+
+class Transport:
+    """Streams and datagrams as callbacks, over raw QUIC or WebTransport alike.
+
+    A mixin of QuicConnectionProtocol.
+    """
+
+    library: Library
+    _quic: Any
+    transmit: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.h3: H3Connection | None = None
+        self.h3: Any = None
         self.session_id = 0
         self.session_open: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def quic_event_received(self, event: QuicEvent) -> None:
-        if isinstance(event, ConnectionTerminated):
+    def quic_event_received(self, event: Any) -> None:
+        quic = self.library.quic
+        if isinstance(event, quic.ConnectionTerminated):
             self.terminated(event)
-        if isinstance(event, ProtocolNegotiated) and event.alpn_protocol in H3_ALPN:
-            self.h3 = H3Connection(self._quic, enable_webtransport=True)
+        if isinstance(event, quic.ProtocolNegotiated) and event.alpn_protocol == "h3":
+            self.h3 = self.library.h3.H3Connection(self._quic, enable_webtransport=True)
         if self.h3 is not None:
             for http_event in self.h3.handle_event(event):
                 self.http_event_received(http_event)
-        elif isinstance(event, StreamDataReceived):
+        elif isinstance(event, quic.StreamDataReceived):
             self.data_received(event.stream_id, event.data, event.end_stream)
-        elif isinstance(event, DatagramFrameReceived):
+        elif isinstance(event, quic.DatagramFrameReceived):
             self.datagram(event.data)
 
-    def http_event_received(self, event: H3Event) -> None:
-        if isinstance(event, WebTransportStreamDataReceived):
+    def http_event_received(self, event: Any) -> None:
+        http = self.library.http
+        if isinstance(event, http.WebTransportStreamDataReceived):
             self.data_received(event.stream_id, event.data, event.stream_ended)
-        elif isinstance(event, DatagramReceived):
+        elif isinstance(event, http.DatagramReceived):
             self.datagram(event.data)
-        elif isinstance(event, HeadersReceived):
+        elif isinstance(event, http.HeadersReceived):
             self.session_id = event.stream_id
             if not self._quic.configuration.is_client:
-                assert self.h3 is not None
                 self.h3.send_headers(event.stream_id, [(b":status", b"200")])
                 self.transmit()
             elif not self.session_open.done():
                 self.session_open.set_result(None)
 
-    def terminated(self, event: ConnectionTerminated) -> None:
+    def terminated(self, event: Any) -> None:
         """The connection is gone."""
 
     def data_received(self, stream_id: int, data: bytes, fin: bool) -> None:
@@ -80,22 +85,17 @@ class Transport(QuicConnectionProtocol):
         self._quic.send_stream_data(stream_id, data, fin)
         self.transmit()
 
-    def write_datagram(self, data: bytes) -> None:
-        if self.h3 is not None:
-            self.h3.send_datagram(self.session_id, data)
-        else:
-            self._quic.send_datagram_frame(data)
-        self.transmit()
-
     def open(self) -> int:
-        if self.h3 is not None:
-            stream_id = self.h3.create_webtransport_stream(self.session_id)
-            # aioquic would read the answer on a stream of ours as HTTP/3 frames.
-            with self.h3._get_or_create_stream(stream_id) as stream:
-                stream.frame_type = FrameType.WEBTRANSPORT_STREAM
-                stream.session_id = self.session_id
+        if self.h3 is None:
+            stream_id: int = self._quic.get_next_available_stream_id()
             return stream_id
-        return self._quic.get_next_available_stream_id()
+        stream_id = self.h3.create_webtransport_stream(self.session_id)
+        # They would read the answer on a stream of ours as HTTP/3 frames.
+        stream = self.h3._get_or_create_stream(stream_id)
+        with stream if hasattr(stream, "__enter__") else nullcontext(stream) as stream:
+            stream.frame_type = self.library.h3.FrameType.WEBTRANSPORT_STREAM
+            stream.session_id = self.session_id
+        return stream_id
 
 
 class ServerTransport(Transport):
@@ -103,6 +103,7 @@ class ServerTransport(Transport):
         super().__init__(*args, **kwargs)
         self.streams: dict[int, bytearray] = {}
         self.counts: dict[int, int] = {}
+        self.counter = Counter()
 
     def data_received(self, stream_id: int, data: bytes, fin: bool) -> None:
         if stream_id in self.counts:
@@ -119,11 +120,13 @@ class ServerTransport(Transport):
             self.write(stream_id, count.to_bytes(8, "big"), True)
         elif head[:1] == DOWNLOAD:
             self.write(stream_id, bytes(int.from_bytes(head[1:9], "big")), True)
+        elif head[:1] == COUNT:
+            self.write(stream_id, self.counter.answer(), True)
         else:
             self.write(stream_id, bytes(head[1:]), True)
 
     def datagram(self, data: bytes) -> None:
-        self.write_datagram(data)
+        self.counter.add()
 
 
 class ClientTransport(Transport, Client):
@@ -131,26 +134,26 @@ class ClientTransport(Transport, Client):
         super().__init__(*args, **kwargs)
         self.received: dict[int, list[bytes]] = {}
         self.finished: dict[int, asyncio.Future[None]] = {}
-        self.datagrams: asyncio.Queue[bytes] = asyncio.Queue()
 
     def data_received(self, stream_id: int, data: bytes, fin: bool) -> None:
         finished = self.finished.get(stream_id)
         if finished is None or finished.done():
-            return  # aioquic may tell the end of a stream twice
+            return  # the end of a stream may be told twice
         self.received[stream_id].append(data)
         if fin:
             finished.set_result(None)
 
     def datagram(self, data: bytes) -> None:
-        self.datagrams.put_nowait(data)
+        raise RuntimeError("the server sends no datagrams")
 
-    def terminated(self, event: ConnectionTerminated) -> None:
+    def terminated(self, event: Any) -> None:
         waiting = [*self.finished.values(), *([self.session_open] if self.h3 else [])]
         for future in waiting:
             if not future.done():
                 future.set_exception(ConnectionError(event.reason_phrase))
 
     async def exchange(self, data: bytes) -> bytes:
+        await self.room()
         stream_id = self.open()
         self.received[stream_id] = []
         self.finished[stream_id] = asyncio.get_running_loop().create_future()
@@ -159,34 +162,55 @@ class ClientTransport(Transport, Client):
         del self.finished[stream_id]
         return b"".join(self.received.pop(stream_id))
 
+    async def room(self) -> None:
+        """Wait until the peer allows a stream: aioquic does by itself, qh3 raises and is spoiled."""
+        quic = self._quic
+        if not hasattr(quic, "max_concurrent_bidi_streams"):
+            return
+        number = quic.get_next_available_stream_id() // 4
+        while number >= quic.max_concurrent_bidi_streams:
+            await asyncio.sleep(0.001)
+            number = quic.get_next_available_stream_id() // 4
+
     async def upload(self, size: int) -> int:
         return int.from_bytes(await self.exchange(UPLOAD + bytes(size)), "big")
 
     async def download(self, size: int) -> int:
         return len(await self.exchange(download_request(size)))
 
-    async def echo(self, data: bytes) -> bytes:
-        return await self.exchange(ECHO + data)
-
-    def send_datagram(self, data: bytes) -> None:
-        self.write_datagram(data)
-
-    async def receive_datagram(self) -> bytes:
-        return await self.datagrams.get()
+    async def send_datagrams(self, count: int, data: bytes) -> None:
+        send = (
+            self._quic.send_datagram_frame
+            if self.h3 is None
+            else partial(self.h3.send_datagram, self.session_id)
+        )
+        for start in range(0, count, BURST):
+            for _ in range(min(BURST, count - start)):
+                send(data)
+            self.transmit()
+            await asyncio.sleep(0)
 
 
 class AioquicRaw(Stack):
-    """Streams and datagrams of QUIC itself: the least that aioquic can do."""
+    """Streams and datagrams of QUIC itself: the least that the stack can do."""
 
-    alpn = ("bench",)
+    package = "aioquic"
+    alpn = "bench"
+
+    def __init__(self) -> None:
+        self.library = Library(self.package)
+        base = self.library.asyncio.QuicConnectionProtocol
+        names = {"library": self.library}
+        self.server_transport = type("Server", (ServerTransport, base), names)
+        self.client_transport = type("Client", (ClientTransport, base), names)
 
     def version(self) -> str:
-        return f"aioquic {aioquic.__version__}"
+        return version(self.package)
 
-    def configuration(self, is_client: bool) -> QuicConfiguration:
-        return QuicConfiguration(
+    def configuration(self, is_client: bool) -> Any:
+        return self.library.configuration(
             is_client=is_client,
-            alpn_protocols=list(self.alpn),
+            alpn_protocols=[self.alpn],
             max_datagram_frame_size=65536,
             verify_mode=ssl.CERT_NONE,
         )
@@ -195,8 +219,8 @@ class AioquicRaw(Stack):
     async def serve(self, certfile: str, keyfile: str) -> AsyncIterator[int]:
         configuration = self.configuration(False)
         configuration.load_cert_chain(certfile, keyfile)
-        server = await serve(
-            "127.0.0.1", 0, configuration=configuration, create_protocol=ServerTransport
+        server = await self.library.asyncio.serve(
+            "127.0.0.1", 0, configuration=configuration, create_protocol=self.server_transport
         )
         try:
             yield server._transport.get_extra_info("sockname")[1]
@@ -205,11 +229,12 @@ class AioquicRaw(Stack):
 
     @asynccontextmanager
     async def connect(self, port: int) -> AsyncIterator[Client]:
-        configuration = self.configuration(True)
-        async with connect(
-            "127.0.0.1", port, configuration=configuration, create_protocol=ClientTransport
+        async with self.library.asyncio.connect(
+            "127.0.0.1",
+            port,
+            configuration=self.configuration(True),
+            create_protocol=self.client_transport,
         ) as client:
-            assert isinstance(client, ClientTransport)
             await self.begin(client)
             yield client
 
@@ -217,13 +242,12 @@ class AioquicRaw(Stack):
         """Nothing to do without HTTP/3."""
 
 
-class AioquicWebTransport(AioquicRaw):
+class Aioquic(AioquicRaw):
     """What a WebTransport application pays: HTTP/3 on top."""
 
-    alpn = tuple(H3_ALPN)
+    alpn = "h3"
 
     async def begin(self, client: ClientTransport) -> None:
-        assert client.h3 is not None
         client.session_id = client._quic.get_next_available_stream_id()
         client.h3.send_headers(
             client.session_id,
@@ -237,3 +261,7 @@ class AioquicWebTransport(AioquicRaw):
         )
         client.transmit()
         await client.session_open
+
+
+class Qh3(Aioquic):
+    package = "qh3"
