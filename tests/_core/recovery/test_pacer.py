@@ -56,6 +56,16 @@ def test_fast_paths_get_two_milliseconds_worth() -> None:
     assert sent == 200
 
 
+def test_fast_paths_wake_once_a_millisecond() -> None:
+    pacer = started(100 * RATE)
+    while pacer.ready_at(MDS, 0) == 0:
+        pacer.on_sent(MDS)
+    assert abs(pacer.ready_at(MDS, 0) - MS) <= 1
+    # Whoever asks before, for another reason, may send what there is.
+    pacer.update(100 * RATE, MDS, MS // 10)
+    assert pacer.ready_at(MDS, MS // 10) == MS // 10
+
+
 def test_what_goes_unasked_is_paid_back() -> None:
     pacer = started()
     pacer.on_sent(20 * MDS)

@@ -1,7 +1,8 @@
 """Spreading packets over the round trip (RFC 9002 Section 7.7).
 
 A token bucket.  Event loops wake with about a millisecond's precision, so the bucket holds what the rate
-gives in two, and never less than an initial window.
+gives in two, and never less than an initial window.  Once it is empty, what the rate gives in one comes
+together: on a fast path a wake-up for each datagram would cost more than the datagram.
 """
 
 cimport cython
@@ -11,6 +12,7 @@ from cwt._core.recovery.congestion cimport initial_window
 
 cdef enum:
     BURST_TIME = 2_000_000   # nanoseconds
+    REFILL_TIME = 1_000_000
 
 
 @cython.final
@@ -38,6 +40,8 @@ cdef class Pacer:
 
     cpdef int64_t ready_at(self, uint64_t size, int64_t now) noexcept:
         """When *size* bytes may go: *now* or later."""
+        cdef double wanted
         if not self.enabled or self.tokens >= size or self.rate == 0:
             return now
-        return now + <int64_t>((size - self.tokens) * 1e9 / self.rate) + 1
+        wanted = max(<double>size, self.rate * (REFILL_TIME / 1e9))
+        return now + <int64_t>((wanted - self.tokens) * 1e9 / self.rate) + 1
