@@ -27,7 +27,8 @@ cdef class Connection(Router):
     cdef bint processing                     # a datagram is being read
     cdef public object user_data
     cdef bint send_listed, news_listed       # in the lists of the host
-    cdef size_t timer_index                  # in the host's heap, plus one
+    cdef size_t timer_index                  # in the host's heap, plus one; 0 when it is not there
+    cdef int64_t timer_at                    # when that timer is due, 0 for never
     cdef bytes reset_token                   # of the peer, as the host knows it
 
     cdef int take_reset(self, int64_t now) except -1

@@ -126,7 +126,8 @@ cdef class Endpoint(Host):
         self._forget_token(connection)
         self.all.discard(connection)
         self.handshaking.discard(connection)
-        return self.timers.set(connection, 0)
+        self.timers.remove(connection)
+        return 0
 
     cdef int _unroute(self, bytes cid, Connection connection) except -1:
         self.last = None

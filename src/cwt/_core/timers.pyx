@@ -10,9 +10,13 @@ from cwt._core.connection cimport Connection
 
 @cython.final
 cdef class TimerHeap:
-    """The earliest deadline of all connections in constant time; setting one is logarithmic.
+    """The earliest timeout of all connections.
 
-    It holds no references: whoever drops a connection sets its timeout to never first.
+    A timeout that moves away, as it does with every packet, costs nothing before it would have come first:
+    only then is the connection looked at again, and put where it belongs.  One that comes nearer is put
+    there at once, in logarithmic time.
+
+    It holds no references: whoever drops a connection removes it first.
     """
 
     def __cinit__(self):
@@ -47,24 +51,27 @@ cdef class TimerHeap:
             index = other
         self._place(index, timer)
 
-    cdef void _remove(self, size_t index) noexcept:
-        cdef PyObject* gone = self.items[index].connection
+    cdef void remove(self, Connection connection) noexcept:
+        cdef size_t index = connection.timer_index
+        connection.timer_at = 0
+        if index == 0:
+            return
+        connection.timer_index = 0
+        index -= 1
         self.count -= 1
         if index < self.count:
             self._place(index, self.items[self.count])
             self._sift(index)
-        (<Connection>gone).timer_index = 0
 
     cdef int set(self, Connection connection, int64_t at) except -1:
         """Its next timeout is *at*; 0 for never."""
         cdef size_t index = connection.timer_index, size
         cdef Timer* grown
+        connection.timer_at = at
         if at == 0:
-            if index:
-                self._remove(index - 1)
             return 0
         if index:
-            if self.items[index - 1].at != at:
+            if at < self.items[index - 1].at:
                 self.items[index - 1].at = at
                 self._sift(index - 1)
             return 0
@@ -81,11 +88,27 @@ cdef class TimerHeap:
         self._sift(self.count - 1)
         return 0
 
+    cdef void _settle(self) noexcept:
+        # Until the first one is where it belongs: then no other is earlier.
+        cdef Connection connection
+        while self.count:
+            connection = <Connection>self.items[0].connection
+            if connection.timer_at == self.items[0].at:
+                return
+            if connection.timer_at == 0:
+                self.remove(connection)
+            else:
+                self.items[0].at = connection.timer_at
+                self._sift(0)
+
     cdef int64_t first(self) noexcept:
+        self._settle()
         return self.items[0].at if self.count else 0
 
     cdef Connection due(self, int64_t now):
         # A connection whose time has come, or None.
+        if self.count and self.items[0].at <= now:
+            self._settle()
         if self.count and self.items[0].at <= now:
             return <Connection>self.items[0].connection
         return None
