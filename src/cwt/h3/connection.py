@@ -171,7 +171,7 @@ class Connection:
         if self._started:
             raise RuntimeError("an extension must be added before the connection starts")
         self._extension = extension
-        self._context.signals = self._control.signals = frozenset((extension.signal,))
+        self._context.signals = self._control.signals = (extension.signal,)
         self._context.extended_connect = not self._is_client
 
     def start(self) -> None:

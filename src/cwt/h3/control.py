@@ -89,7 +89,7 @@ class ControlReader:
         "signals",
     )
 
-    def __init__(self, is_client: bool, signals: frozenset[int] = frozenset()) -> None:
+    def __init__(self, is_client: bool, signals: tuple[int, ...] = ()) -> None:
         self.signals = signals
         """Frame types of extensions that may only start a request stream."""
         self._is_client = is_client

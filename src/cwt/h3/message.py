@@ -55,7 +55,7 @@ class MessageContext:
     is_client: bool
     extended_connect: bool = False
     """Whether SETTINGS_ENABLE_CONNECT_PROTOCOL was sent."""
-    signals: frozenset[int] = frozenset()
+    signals: tuple[int, ...] = ()
     """Frame types that may only start a stream, for extensions."""
 
 

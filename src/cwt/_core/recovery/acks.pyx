@@ -9,6 +9,7 @@ from cwt._core.wire.ranges cimport RangeSet
 
 
 @cython.final
+@cython.no_gc
 cdef class AckTracker:
     """Received packet numbers of one space.
 

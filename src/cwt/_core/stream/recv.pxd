@@ -35,11 +35,11 @@ cdef class ReceivePart(ReassemblyBuffer):
     cdef uint64_t final_size                 # UNKNOWN until FIN or reset
     cdef uint64_t reset_code
     cdef uint64_t stop_code
-    cdef bint was_reset
-    cdef bint stopped                        # we sent, or will send, STOP_SENDING
-    cdef bint stop_pending
-    cdef bint limit_pending                  # MAX_STREAM_DATA is due
-    cdef bint done                           # the application knows the end
+    cdef uint8_t was_reset
+    cdef uint8_t stopped                     # we sent, or will send, STOP_SENDING
+    cdef uint8_t stop_pending
+    cdef uint8_t limit_pending               # MAX_STREAM_DATA is due
+    cdef uint8_t done                        # the application knows the end
 
     cdef int64_t on_data(self, uint64_t offset, const uint8_t* data, uint64_t length, bint fin) except -1
     cdef int64_t on_reset(self, uint64_t code, uint64_t final_size) except -1

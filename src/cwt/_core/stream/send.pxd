@@ -40,14 +40,14 @@ cdef class SendPart(SendBuffer):
     cdef SendCredit credit
     cdef uint64_t reset_code
     cdef uint64_t stop_code
-    cdef bint fin                            # the application finished
-    cdef bint fin_sent
-    cdef bint fin_acked
-    cdef bint was_reset                      # RESET_STREAM takes the place of data
-    cdef bint reset_pending
-    cdef bint reset_acked
-    cdef bint stopped                        # by the peer
-    cdef bint short_write                    # the application wants to write more
+    cdef uint8_t fin                         # the application finished
+    cdef uint8_t fin_sent
+    cdef uint8_t fin_acked
+    cdef uint8_t was_reset                   # RESET_STREAM takes the place of data
+    cdef uint8_t reset_pending
+    cdef uint8_t reset_acked
+    cdef uint8_t stopped                     # by the peer
+    cdef uint8_t short_write                 # the application wants to write more
 
     cdef bint has_data(self) noexcept
     cdef bint needs_credit(self) noexcept

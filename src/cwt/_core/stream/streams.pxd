@@ -15,9 +15,9 @@ cdef class Stream:
     cdef ReceivePart recv                    # None when we only send
     cdef SendPart send                       # None when we only receive
     cdef Link link                           # in the schedule while it has data to send
-    cdef bint control_queued                 # has control frames to send
-    cdef bint readable_listed
-    cdef bint writable_listed
+    cdef uint8_t control_queued              # has control frames to send
+    cdef uint8_t readable_listed
+    cdef uint8_t writable_listed
 
 
 cdef class Streams:
@@ -39,7 +39,7 @@ cdef class Streams:
     cdef uint64_t our_limit[2]               # how many the peer may open
     cdef uint64_t allowance[2]               # at once
     cdef uint64_t closed_remote[2]           # how many of the peer's have ended
-    cdef list closed                         # a RangeSet of indexes for each of the four stream types
+    cdef RangeSet closed_bidi, closed_uni    # indexes of the peer's that have ended; None for none
     cdef bint limit_pending[2]               # MAX_STREAMS is due
     cdef bint max_data_pending
 

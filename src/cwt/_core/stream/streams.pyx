@@ -56,7 +56,6 @@ cdef class Streams:
         self.control = []
         self.readable_list = []
         self.writable_list = []
-        self.closed = [None, None, None, None]
         window_open(&self.window, config.initial_max_data, config.max_connection_window)
         self.stream_window = config.initial_max_stream_data
         self.max_stream_window = config.max_stream_window
@@ -124,7 +123,7 @@ cdef class Streams:
                 TransportErrorCode.STREAM_LIMIT_ERROR, "more streams than allowed", frame_type
             )
         if index < self.next_remote[uni]:
-            closed = self.closed[stream_id & 3]
+            closed = self.closed_uni if uni else self.closed_bidi
             if closed is not None and closed.contains(index):
                 return None
         else:
@@ -281,7 +280,6 @@ cdef class Streams:
 
     cdef int _settle(self, Stream stream) except -1:
         # Forget a stream whose both sides are done (RFC 9000 Section 3).
-        cdef RangeSet closed
         cdef int uni = 1 if stream.id & 2 else 0
         cdef uint64_t index = stream.id >> 2
         if stream.send is not None and not stream.send.done():
@@ -296,10 +294,14 @@ cdef class Streams:
         schedule_remove(&self.schedule, &stream.link)
         if <bint>(stream.id & 1) != self.is_client:
             return 0
-        closed = self.closed[stream.id & 3]
-        if closed is None:
-            closed = self.closed[stream.id & 3] = RangeSet()
-        closed.add(index, index + 1)
+        if uni:
+            if self.closed_uni is None:
+                self.closed_uni = RangeSet()
+            self.closed_uni.add(index, index + 1)
+        else:
+            if self.closed_bidi is None:
+                self.closed_bidi = RangeSet()
+            self.closed_bidi.add(index, index + 1)
         self.closed_remote[uni] += 1
         self._check_limit(uni)
         return 0
