@@ -179,6 +179,7 @@ class Server:
         self._sessions: set[Session] = set()
         self._requests: Incoming[SessionRequest] = Incoming(self._loop)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._forget_task = self._tasks.discard
         self._pending = 0
         self._accepted = self._rejected = self._failures = 0
         self._closing: asyncio.Task[None] | None = None
@@ -390,7 +391,7 @@ class Server:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._forget_task)
         return task
 
 

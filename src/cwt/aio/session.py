@@ -309,7 +309,7 @@ class Session:
     async def wait_closed(self) -> CloseInfo:
         """Wait for the end of the session, whoever ends it; says how it ended, and never raises for it."""
         while self._info is None:
-            await self._changed()
+            await self._change()
         return self._info
 
     async def drain(self) -> None:
@@ -320,7 +320,7 @@ class Session:
     async def wait_draining(self) -> None:
         """Wait until the peer asks to bring the session to an end, or it ends."""
         while not self._drained:
-            await self._changed()
+            await self._change()
 
     async def __aenter__(self) -> Self:
         return self
@@ -385,15 +385,13 @@ class Session:
             if not waiter.done():
                 waiter.set_result(None)
 
-    async def _changed(self) -> None:
-        """Wait for the end of the session, or for draining."""
-        waiter = self._connection.loop.create_future()
+    def _change(self) -> asyncio.Future[None]:
+        """Done when the session ends, or is to be drained."""
+        waiter: asyncio.Future[None] = self._connection.loop.create_future()
+        # Those that were cancelled must not add up.
+        self._waiters = [other for other in self._waiters if not other.done()]
         self._waiters.append(waiter)
-        try:
-            await waiter
-        finally:
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
+        return waiter
 
     def _read_stats(self) -> SessionStats:
         connection, flow = self._connection, self.datagrams._flow

@@ -41,7 +41,7 @@ from cwt.h3.message import MessageContext, MessageReader
 from cwt.h3.qpack import Decoder, Encoder, section_size
 from cwt.h3.quic import READ, WRITE, Quic, is_client_initiated, is_unidirectional
 from cwt.h3.request import Request, RequestContext, Sent
-from cwt.h3.settings import Setting, encode_settings, our_settings
+from cwt.h3.settings import Setting, encode_settings, our_settings, parse_settings
 from cwt.h3.streams import Outbox, VarintReader
 
 __all__ = ["Connection", "Extension"]
@@ -105,6 +105,8 @@ class Connection:
         "_is_client",
         "_next_request_id",
         "_outbox",
+        "_peer_max_section",
+        "_peer_settings",
         "_preambles",
         "_priorities",
         "_request_context",
@@ -112,15 +114,14 @@ class Connection:
         "_started",
         "config",
         "events",
-        "peer_settings",
         "quic",
     )
 
     def __init__(self, quic: Quic, config: Http3Config, *, extended_connect: bool = False) -> None:
         self.quic = quic
         self.config = config
-        self.peer_settings: Mapping[int, int] | None = None
-        """The peer's SETTINGS once received (unknown identifiers too)."""
+        self._peer_settings: bytes | None = None
+        self._peer_max_section: int | None = None
         self._is_client = quic.is_client
         self._started = False
         self._failed = False
@@ -147,11 +148,7 @@ class Connection:
         self._critical = CriticalStreams(
             quic,
             self._outbox,
-            {
-                StreamType.CONTROL: self._feed_control,
-                StreamType.QPACK_ENCODER: self._feed_encoder,
-                StreamType.QPACK_DECODER: self._encoder.feed_decoder_stream,
-            },
+            self._feed_critical,
             self.fail,
         )
         self._request_context = RequestContext(
@@ -178,8 +175,19 @@ class Connection:
         """Open the control and QPACK streams; once ``quic.can_open_streams``."""
         self._started = True
         opened = self._critical.open({StreamType.CONTROL: self._first_control_frames()})
-        if StreamType.QPACK_ENCODER in opened and self.peer_settings is not None:
-            self._apply_qpack_settings(self.peer_settings)
+        settings = self.peer_settings
+        if StreamType.QPACK_ENCODER in opened and settings is not None:
+            self._apply_qpack_settings(settings)
+
+    @property
+    def has_peer_settings(self) -> bool:
+        """Whether the peer's SETTINGS have been received."""
+        return self._peer_settings is not None
+
+    @property
+    def peer_settings(self) -> Mapping[int, int] | None:
+        """The peer's SETTINGS (unknown identifiers too), None before they are received."""
+        return None if self._peer_settings is None else parse_settings(self._peer_settings)
 
     @property
     def is_started(self) -> bool:
@@ -301,8 +309,7 @@ class Connection:
             raise ConnectError("the server is going away; open a new connection")
         lines = normalize(headers)
         method = _checked(check_request, lines)[b":method"]
-        settings = self.peer_settings or {}
-        limit = settings.get(Setting.MAX_FIELD_SECTION_SIZE)
+        limit = self._peer_max_section
         if limit is not None and section_size(lines) > limit:
             raise ValueError(f"the server accepts no more than {limit} bytes of header fields")
         stream_id = self.quic.open_stream(True)
@@ -532,6 +539,14 @@ class Connection:
             raise ConnectionFault(H3ErrorCode.FRAME_ERROR, "the stream ends inside a frame")
         self._pump(request)
 
+    def _feed_critical(self, stream_type: StreamType, data: bytes) -> None:
+        if stream_type is StreamType.CONTROL:
+            self._feed_control(data)
+        elif stream_type is StreamType.QPACK_ENCODER:
+            self._feed_encoder(data)
+        else:
+            self._encoder.feed_decoder_stream(data)
+
     def _feed_control(self, data: bytes) -> None:
         for frame in self._control.feed(data):
             match frame:
@@ -543,7 +558,8 @@ class Connection:
                     self._on_priority(stream_id, urgency, incremental)
 
     def _on_settings(self, values: Mapping[int, int]) -> None:
-        self.peer_settings = values
+        self._peer_settings = encode_settings(values.items())
+        self._peer_max_section = values.get(Setting.MAX_FIELD_SECTION_SIZE)
         self._apply_qpack_settings(values)
         self.events.append(SettingsReceived(values))
 

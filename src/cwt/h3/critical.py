@@ -21,24 +21,25 @@ _CHUNK = 4096
 class CriticalStreams:
     """Ours and the peer's: each kind once, none ever closed.
 
-    *handlers* take what arrives, by stream type; they may raise ConnectionFault.
+    *feed* takes what arrives on which of the peer's; it may raise ConnectionFault.
     """
 
-    __slots__ = ("_fail", "_handlers", "_ours", "_outbox", "_quic", "_theirs")
+    __slots__ = ("_fail", "_feed", "_ours", "_outbox", "_quic", "_theirs")
 
     def __init__(
         self,
         quic: Quic,
         outbox: Outbox,
-        handlers: Mapping[StreamType, Callable[[bytes], None]],
+        feed: Callable[[StreamType, bytes], None],
         fail: Callable[[ConnectionFault], None],
     ) -> None:
         self._quic = quic
         self._outbox = outbox
-        self._handlers = handlers
+        self._feed = feed
         self._fail = fail
-        self._ours: dict[StreamType, int] = {}
-        self._theirs: dict[int, StreamType] = {}
+        self._ours: list[int] = []
+        """Their IDs, in the order of CRITICAL."""
+        self._theirs: list[int | None] = [None] * len(CRITICAL)
 
     # -- ours ---------------------------------------------------------------------------------
 
@@ -49,22 +50,20 @@ class CriticalStreams:
 
     def has(self, stream_type: StreamType) -> bool:
         """Whether ours of that type is open."""
-        return stream_type in self._ours
+        return CRITICAL.index(stream_type) < len(self._ours)
 
     def is_ours(self, stream_id: int) -> bool:
         """Whether *stream_id* is one of ours."""
-        return stream_id in self._ours.values()
+        return stream_id in self._ours
 
     def open(self, first: Mapping[StreamType, bytes]) -> list[StreamType]:
         """Open what is not open yet and send its type and *first* bytes; returns what was opened."""
         opened: list[StreamType] = []
-        for stream_type in CRITICAL:
-            if stream_type in self._ours:
-                continue
+        for stream_type in CRITICAL[len(self._ours) :]:
             stream_id = self._quic.open_stream(False)
             if stream_id is None:  # the peer gives less credit than it should: try again later
                 break
-            self._ours[stream_type] = stream_id
+            self._ours.append(stream_id)
             self._quic.stream_priority(stream_id, 0, False)
             self.send(stream_type, varint.encode(stream_type) + first.get(stream_type, b""))
             opened.append(stream_type)
@@ -72,11 +71,10 @@ class CriticalStreams:
 
     def send(self, stream_type: StreamType, data: bytes) -> None:
         """Write on ours; a stream that is not open yet takes nothing."""
-        stream_id = self._ours.get(stream_type)
-        if stream_id is None or not data:
+        if not data or not self.has(stream_type):
             return
         try:
-            self._outbox.send(stream_id, data)
+            self._outbox.send(self._ours[CRITICAL.index(stream_type)], data)
         except StreamStopped:
             self._on_stopped()
         except BufferFull:
@@ -107,19 +105,19 @@ class CriticalStreams:
 
     def accept(self, stream_id: int, stream_type: StreamType, fin: bool) -> None:
         """The peer opened one.  Raises ConnectionFault."""
-        if stream_type in self._theirs.values():
+        kind = CRITICAL.index(stream_type)
+        if self._theirs[kind] is not None:
             raise ConnectionFault(
                 H3ErrorCode.STREAM_CREATION_ERROR, f"a second {stream_type.name} stream"
             )
         if fin:
             raise _closed(stream_type)
-        self._theirs[stream_id] = stream_type
+        self._theirs[kind] = stream_id
         self.receive(stream_id)
 
     def receive(self, stream_id: int) -> None:
         """Take in what has arrived on one of the peer's.  Raises ConnectionFault."""
-        stream_type = self._theirs[stream_id]
-        handler = self._handlers[stream_type]
+        stream_type = CRITICAL[self._theirs.index(stream_id)]
         while True:
             try:
                 got = self._quic.stream_recv(stream_id, _CHUNK)
@@ -128,7 +126,7 @@ class CriticalStreams:
             if got is None:
                 return
             data, fin = got
-            handler(data)
+            self._feed(stream_type, data)
             if fin:
                 raise _closed(stream_type)
             if not data or self._quic.is_closed:

@@ -120,7 +120,7 @@ class Connection:
     @property
     def is_ready(self) -> bool:
         """Whether the peer's SETTINGS have arrived: a client may ``connect`` then."""
-        return self.h3.peer_settings is not None
+        return self.h3.has_peer_settings
 
     @property
     def sessions(self) -> int:
@@ -367,7 +367,7 @@ class Connection:
         token = next((value for name, value in event.headers if name == b":protocol"), None)
         if token not in TOKENS:
             self._events.append(event)
-        elif self.h3.peer_settings is not None:
+        elif self.h3.has_peer_settings:
             self._on_session_request(event, token)
         elif len(self._waiting) < _MAX_WAITING:
             self._waiting[event.stream_id] = event
