@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from benchmarks import harness, limit
 from benchmarks.environment import Environment
-from benchmarks.instructions.__main__ import read_part
+from benchmarks.instructions.__main__ import Profile
 from benchmarks.instructions.workloads import WORKLOADS as COUNTED
 from benchmarks.instructions.workloads import Recorder
 from benchmarks.stacks import STACKS
@@ -202,9 +202,11 @@ fn=(3) three
 
 totals: 54
 """
-    counts = read_part(text)
+    profile = Profile(text)
+    counts = profile.kinds
     assert counts["core"] == 12
     assert counts["crypto"] == 40
     assert counts["interpreter"] == 2
     assert counts["libc"] == counts["other"] == 0
     assert counts["total"] == 54
+    assert profile.functions == {"one": 12, "[crypto]": 40, "[interpreter]": 2}

@@ -56,36 +56,46 @@ def kind_of(path: str) -> str:
     return "libc" if name.startswith(("libc.", "libc-", "libpthread")) else "other"
 
 
-def read_part(text: str) -> Counts:
-    """The instructions of a callgrind profile, by ``KINDS``."""
-    objects: dict[str, str] = {}
-    counts = dict.fromkeys(KINDS, 0.0)
-    kind = "other"
-    is_call = False
-    for line in text.splitlines():
-        if line.startswith("ob="):
-            match = NAME.match(line, 3)
-            assert match is not None
-            if match[2]:
-                objects[match[1]] = match[2]
-            kind = kind_of(objects[match[1]])
-        elif line.startswith("cob="):
-            match = NAME.match(line, 4)
-            assert match is not None
-            if match[2]:
-                objects[match[1]] = match[2]
-        elif line.startswith("calls="):
-            is_call = True  # the next line is the cost of what was called, which is counted there
-        elif line[:1].isdigit() or line[:1] in ("+", "-", "*"):
-            if not is_call:
-                counts[kind] += int(line.split()[1])
-            is_call = False
-    counts["total"] = sum(counts.values())
-    return counts
+class Profile:
+    """A part of what callgrind wrote: self cost by ``KINDS`` and by function."""
+
+    def __init__(self, text: str) -> None:
+        self.kinds: Counts = dict.fromkeys(KINDS, 0.0)
+        self.functions: Counts = defaultdict(float)
+        self._names: dict[str, dict[str, str]] = {"ob": {}, "fn": {}}
+        kind = function = "other"
+        is_call = False
+        for line in text.splitlines():
+            key, _, value = line.partition("=")
+            if key == "ob":
+                kind = kind_of(self._name("ob", value))
+            elif key == "fn":
+                function = self._name("fn", value)
+            elif key in ("cob", "cfn"):
+                self._name(key[1:], value)
+            elif key == "calls":
+                is_call = (
+                    True  # the next line is the cost of what was called, which is counted there
+                )
+            elif line[:1].isdigit() or line[:1] in ("+", "-", "*"):
+                if not is_call:
+                    count = int(line.split()[1])
+                    self.kinds[kind] += count
+                    self.functions[function if kind == "core" else f"[{kind}]"] += count
+                is_call = False
+        self.kinds["total"] = sum(self.kinds.values())
+
+    def _name(self, what: str, text: str) -> str:
+        # The first mention of a name tells its number, later ones give the number alone.
+        match = NAME.match(text)
+        assert match is not None
+        if match[2]:
+            self._names[what][match[1]] = match[2]
+        return self._names[what][match[1]]
 
 
-def count(names: list[str], scale: float) -> dict[str, Counts]:
-    """Instructions of one unit of each segment: the medians of the rounds."""
+def run(names: list[str], scale: float) -> dict[str, list[tuple[int, Profile]]]:
+    """The rounds of each segment under callgrind: units, and the profile of all of them."""
     with TemporaryDirectory() as directory:
         out, segments = Path(directory) / "out", Path(directory) / "segments.json"
         command = [
@@ -96,16 +106,30 @@ def count(names: list[str], scale: float) -> dict[str, Counts]:
         ]
         environment = {**os.environ, "PYTHONHASHSEED": "0"}
         subprocess.run(command, cwd=ROOT, env=environment, check=True)
-        found: defaultdict[str, list[Counts]] = defaultdict(list)
+        found: defaultdict[str, list[tuple[int, Profile]]] = defaultdict(list)
         # Each mark ends a part: every second one is what was measured.
         for index, segment in enumerate(json.loads(segments.read_text())):
-            counts = read_part(Path(f"{out}.{2 * index + 2}").read_text())
-            units = segment["units"]
-            found[segment["name"]].append({kind: counts[kind] / units for kind in KINDS})
+            part = Path(f"{out}.{2 * index + 2}").read_text()
+            found[segment["name"]].append((segment["units"], Profile(part)))
+    return found
+
+
+def per_unit(rounds: list[tuple[int, Profile]]) -> Counts:
+    """Instructions of one unit: the medians of the rounds."""
     return {
-        name: {kind: round(median(counts[kind] for counts in rounds), 1) for kind in KINDS}
-        for name, rounds in found.items()
+        kind: round(median(profile.kinds[kind] / units for units, profile in rounds), 1)
+        for kind in KINDS
     }
+
+
+def print_functions(found: dict[str, list[tuple[int, Profile]]], most: int) -> None:
+    """The functions of the core that a unit spends most in, themselves alone."""
+    for name, rounds in found.items():
+        units, profile = rounds[len(rounds) // 2]
+        print(f"\n{name}:")
+        ordered = sorted(profile.functions.items(), key=lambda item: -item[1])
+        for function, count in ordered[:most]:
+            print(f"  {count / units:12,.1f}  {function.removeprefix('__pyx_f_')}")
 
 
 def growth(now: float, before: float) -> float:
@@ -140,6 +164,9 @@ def main() -> int:
     parser.add_argument(
         "--fail-above", type=float, metavar="PERCENT", help="exit 1 when anything grew by more"
     )
+    parser.add_argument(
+        "--functions", type=int, metavar="N", help="show the N functions that take most, too"
+    )
     parser.add_argument("--scale", type=float, default=1.0, help=argparse.SUPPRESS)
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -156,8 +183,11 @@ def main() -> int:
     reference = json.loads(REFERENCE.read_text()) if REFERENCE.exists() else {}
     known = reference.get(build_name(), {})
     print(f"{build_name()}{'' if known else ': there is no reference for it'}\n", flush=True)
-    found = count(names, options.scale)
+    profiles = run(names, options.scale)
+    found = {name: per_unit(rounds) for name, rounds in profiles.items()}
     worst = compare(found, known)
+    if options.functions:
+        print_functions(profiles, options.functions)
     if options.save:
         reference[build_name()] = {**known, **found}
         REFERENCE.write_text(json.dumps(reference, indent=1, sort_keys=True) + "\n")
