@@ -46,6 +46,8 @@ cdef class Assembler:
     cdef bytes token                         # for Initial packets
     cdef size_t datagram_size                # largest datagram to send
     cdef size_t reserved                     # of the window, for a probe of the path MTU
+    cdef bint control                        # handshake, path or connection IDs have something to send
+    cdef int first_space                     # that has keys to send
     cdef int64_t pacing_at                   # when pacing lets the next packet go, 0 for now
     cdef uint64_t skip_at                    # packet number to leave out
     cdef int acks_only                       # packets since the last ack-eliciting one
@@ -53,6 +55,7 @@ cdef class Assembler:
     cdef uint64_t packets_sent, bytes_sent
 
     cdef AckTracker acks(self, int space)
+    cdef int _look(self) except -1
     cdef int set_datagram_size(self, size_t size) except -1
     cdef uint64_t _next_skip(self, uint64_t number) except? 0
     cdef size_t write_batch(

@@ -65,6 +65,7 @@ cdef class Assembler:
             segment_size[0] = total
             return total
         most = min(most, <size_t>MAX_BATCH)
+        self._look()
         while count < most and capacity - total >= self.datagram_size and not last:
             size = min(self.datagram_size, self.paths.current.allowance())
             if self.recovery.pto_count >= SMALL_PROBES:
@@ -82,6 +83,8 @@ cdef class Assembler:
             self.paths.current.sent += size
             total += size
             count += 1
+            if self.control:
+                self._look()
             if count == 1:
                 segment_size[0] = size
             if size < segment_size[0] or size < self.datagram_size and not self.datagrams.wants_to_send():
@@ -92,6 +95,15 @@ cdef class Assembler:
             self.paths.current.mtu.on_full(now)
         self.bytes_sent += total
         return total
+
+    cdef int _look(self) except -1:
+        # What most packets have nothing to do with is asked once for a batch, not for each of them.
+        self.control = (
+            self.handshake.wants_to_send(2) or self.paths.wants_to_send()
+            or self.local_ids.wants_to_send() or self.remote_ids.wants_to_send()
+        )
+        self.first_space = 0 if self.keys.can_write(0) else 1 if self.keys.can_write(1) else 2
+        return 0
 
     cdef int set_datagram_size(self, size_t size) except -1:
         # The path takes more than was known, or less.
@@ -143,7 +155,7 @@ cdef class Assembler:
         cdef int space, count = 0
         cdef size_t position = 0
         cdef bint allow_data
-        for space in range(3):
+        for space in range(self.first_space, 3):
             if not self.keys.can_write(space) or size - position < MIN_DRAFT:
                 continue
             # Handshake messages are few, and 1-RTT packets that cannot be acknowledged before them
@@ -175,14 +187,13 @@ cdef class Assembler:
 
     cdef bint _wants(self, int space) except -1:
         # Whether there is something besides acknowledgements.
-        if self.recovery.probes[space] > 0 or self.handshake.wants_to_send(space):
+        if self.recovery.probes[space] > 0:
             return True
         if space != 2:
-            return False
+            return self.handshake.wants_to_send(space)
         return (
-            self.streams.wants_to_send() or self.datagrams.wants_to_send()
-            or self.paths.wants_to_send() or self.idle.ping_pending
-            or self.local_ids.wants_to_send() or self.remote_ids.wants_to_send()
+            self.streams.wants_to_send() or self.datagrams.wants_to_send() or self.control
+            or self.idle.ping_pending
         )
 
     cdef bint _start_draft(
@@ -238,11 +249,13 @@ cdef class Assembler:
         if space != 2 or self.recovery.probes[2] > 0 or acks.has_anything() or acks.is_due(now):
             acks.write(&draft.builder, now)
         if allow_data:
-            self.handshake.write(space, &draft.builder)
+            if space != 2 or self.control:
+                self.handshake.write(space, &draft.builder)
             if space == 2:
-                draft.full = self.paths.write(&draft.builder)
-                self.local_ids.write(&draft.builder)
-                self.remote_ids.write(&draft.builder)
+                if self.control:
+                    draft.full = self.paths.write(&draft.builder)
+                    self.local_ids.write(&draft.builder)
+                    self.remote_ids.write(&draft.builder)
                 self.streams.write_control(&draft.builder, now, self.recovery.rtt.smoothed)
                 self.datagrams.write(&draft.builder, draft.whole)
                 self.streams.write_data(&draft.builder)
