@@ -43,7 +43,7 @@ def _colour(stack: str) -> str:
         return OURS
     if "TLS" in entry.protocol:
         return TLS
-    return PYTHON if entry.adapter else NATIVE
+    return NATIVE if entry.build else PYTHON
 
 
 def _values(workload: str, unit: float, results: list[Result]) -> dict[str, float]:

@@ -130,7 +130,8 @@ def document(environment: Environment, results: list[Result]) -> str:
         _versions(results),
         "Path MTU discovery of `cwt` is held to packets of 1452 bytes, as on Ethernet: that is where "
         "those of quinn and quic-go end. `cwt-jumbo` is without this limit, and loopback takes packets of "
-        "64 KB; TCP makes use of that, too.",
+        "64 KB; TCP makes use of that, too. `cwt-quic` is `cwt.quic` without asyncio and HTTP/3, driven by "
+        "`select`.",
         "`websockets` and `asyncio-tls` are what one would take without QUIC: one stream of messages in "
         "order, so requests in flight wait for each other.",
     ]

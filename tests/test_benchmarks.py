@@ -22,7 +22,7 @@ from benchmarks.workloads import WORKLOADS
 
 from tests.sources import ROOT
 
-PACKAGES = {name: entry.package for name, entry in STACKS.items() if entry.adapter}
+PACKAGES = {name: entry.package for name, entry in STACKS.items() if not entry.build}
 
 
 def compare(*options: str) -> subprocess.CompletedProcess[str]:
@@ -39,7 +39,9 @@ def compare(*options: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     "stack",
     [
-        pytest.param(name, marks=[] if name == "cwt" else [pytest.mark.interop, pytest.mark.slow])
+        pytest.param(
+            name, marks=[] if name.startswith("cwt") else [pytest.mark.interop, pytest.mark.slow]
+        )
         for name in PACKAGES
     ],
 )

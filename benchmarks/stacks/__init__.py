@@ -26,8 +26,8 @@ class Entry:
     """How a stack is run.
 
     ``protocol`` is what its streams are; ``package`` what has to be importable; ``adapter`` its class, or
-    ``build`` makes the program of its peer and returns the path.  ``workloads`` are the ones that it is
-    for, when not for all.
+    ``module`` the program to run instead, or ``build`` makes that of its peer and returns the path.
+    ``workloads`` are the ones that it is for, when not for all.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Entry:
     protocol: str = "WebTransport"
     package: str = ""
     adapter: str = ""
+    module: str = ""
     build: Callable[[], str] | None = None
     workloads: tuple[str, ...] = ()
 
@@ -48,6 +49,8 @@ class Entry:
                 raise NotHere(str(error)) from None
         if self.package and find_spec(self.package) is None:
             raise NotHere(f"{self.package} is not installed")
+        if self.module:
+            return [sys.executable, "-m", self.module]
         loop = ["--uvloop"] if uvloop else []
         return [sys.executable, "-m", "benchmarks.worker", *loop, self.name]
 
@@ -59,6 +62,12 @@ _ENTRIES = (
         language="Cython",
         adapter="cwt_stack:CwtJumbo",
         workloads=("upload", "download", "streams"),
+    ),
+    Entry(
+        name="cwt-quic",
+        language="Cython",
+        protocol="QUIC",
+        module="benchmarks.stacks.sans_io",
     ),
     Entry(name="aioquic", language="Python", package="aioquic", adapter="aioquic_stack:Aioquic"),
     Entry(
