@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -22,6 +22,8 @@ __all__ = ["discovery", "handshakes", "requests", "session_bulk"]
 
 AT_ONCE = 100
 HANDSHAKES_AT_ONCE = 8
+MTU_LIMITS = (8952, 65507)
+"""Bytes of UDP payload: of jumbo frames, and all that UDP takes, as on the loopback interface."""
 
 
 async def _transfer(direction: str, total: int, client: Client) -> dict[str, Any]:
@@ -67,22 +69,19 @@ def session_bulk(effort: Effort) -> Iterator[Result]:
 def discovery(effort: Effort) -> Iterator[Result]:
     """One stream when path MTU discovery may find what the path takes; nothing is asked of it."""
     total, tls = effort.amount(2 * MEGABYTES * 1_000_000), contexts()
-    config = replace(CONFIG, mtu_discovery=True)
-    session_config = replace(sessions.CONFIG, mtu_discovery=True)
-    found = alternate(
-        {
-            "sans-IO, client to server": partial(bulk, Load(total=total, config=config), tls),
-            "sans-IO, server to client": partial(
-                bulk, Load(total=total, config=config, download=True), tls
-            ),
-            "session, upload": partial(transfer, "upload", total, session_config),
-            "session, download": partial(transfer, "download", total, session_config),
-        },
-        effort.rounds,
-    )
-    for name, pairs in found.items():
+    runs: dict[str, Callable[[], tuple[Figures, Figures]]] = {}
+    for limit in MTU_LIMITS:
+        below = replace(CONFIG, mtu_discovery=True, mtu_discovery_limit=limit)
+        above = replace(sessions.CONFIG, mtu_discovery=True, mtu_discovery_limit=limit)
+        load = Load(total=total, config=below)
+        name = f"packets up to {limit:,}"
+        runs[f"{name}, client to server"] = partial(bulk, load, tls)
+        runs[f"{name}, server to client"] = partial(bulk, replace(load, download=True), tls)
+        runs[f"{name}, session, upload"] = partial(transfer, "upload", total, above)
+        runs[f"{name}, session, download"] = partial(transfer, "download", total, above)
+    for name, pairs in alternate(runs, effort.rounds).items():
         yield Result(
-            name=f"with path MTU discovery: {name}",
+            name=name,
             target="",
             measured=sides(cpu(pairs), pairs),
             ok=None,
