@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from cwt.errors import H3ErrorCode
 from cwt.h3.fault import ConnectionFault, StreamFault
-from cwt.h3.qpack import Decoder, Encoder, section_size
+from cwt.h3.qpack import Decoder, Encoder
+from cwt.h3.section import section_size
 
 
 def decoder(capacity: int = 0, blocked: int = 0, size: int = 65536, lines: int = 128) -> Decoder:

@@ -38,9 +38,10 @@ from cwt.h3.fields import (
 )
 from cwt.h3.frames import FrameType, StreamType, encode_frame
 from cwt.h3.message import MessageContext, MessageReader
-from cwt.h3.qpack import Decoder, Encoder, section_size
+from cwt.h3.qpack import Decoder, Encoder
 from cwt.h3.quic import READ, WRITE, Quic, is_client_initiated, is_unidirectional
 from cwt.h3.request import Request, RequestContext, Sent
+from cwt.h3.section import section_size
 from cwt.h3.settings import Setting, encode_settings, our_settings, parse_settings
 from cwt.h3.streams import Outbox, VarintReader
 

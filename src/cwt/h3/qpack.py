@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import pylsqpack
 
 from cwt.errors import H3ErrorCode
 from cwt.h3.events import FieldLines
 from cwt.h3.fault import ConnectionFault, StreamFault
+from cwt.h3.section import measure, section_size
 
-__all__ = ["Decoder", "Encoder", "section_size"]
+__all__ = ["Decoder", "Encoder"]
 
-_MAX_INTEGER = 1 << 62
 _STATIC = pylsqpack.Encoder()
 """For connections without a dynamic table: only such a table has state."""
-
-
-def section_size(lines: FieldLines) -> int:
-    """Size of a field section as RFC 9114 Section 4.2.2 counts it: 32 bytes more for each line."""
-    return sum(len(name) + len(value) + 32 for name, value in lines)
 
 
 class Encoder:
@@ -89,7 +82,7 @@ class Decoder:
 
         StreamFault when the section is larger than we accept, ConnectionFault when it is wrong.
         """
-        lines, dynamic = _measure(section, self._max_lines)
+        lines, dynamic = measure(section, self._max_lines)
         if lines > self._max_lines or dynamic * self._capacity > self._max_expansion:
             raise StreamFault(H3ErrorCode.EXCESSIVE_LOAD, "the field section is too large")
         if not lines:
@@ -147,67 +140,3 @@ class Decoder:
 
 def _failed(reason: str) -> ConnectionFault:
     return ConnectionFault(H3ErrorCode.QPACK_DECOMPRESSION_FAILED, reason)
-
-
-def _measure(section: bytes, max_lines: int) -> tuple[int, int]:
-    """``(field lines, most references to one dynamic entry)``, without decoding anything.
-
-    It stops counting above *max_lines*.
-
-    The entries a section refers to are all in the table at once, so together they are no larger than
-    its capacity, and the section expands to no more than that times the second number.
-    """
-    count = 0
-    references: Counter[int] = Counter()
-    _, offset = _integer(section, 0, 8)
-    _, offset = _integer(section, offset, 7)
-    size = len(section)
-    while offset < size and count <= max_lines:
-        first = section[offset]
-        count += 1
-        if first & 0x80:  # indexed
-            index, offset = _integer(section, offset, 6)
-            if not first & 0x40:
-                references[~index] += 1
-            continue
-        if first & 0x40:  # literal with name reference
-            index, offset = _integer(section, offset, 4)
-            if not first & 0x10:
-                references[~index] += 1
-        elif first & 0x20:  # literal name
-            length, offset = _integer(section, offset, 3)
-            offset += length
-        elif first & 0x10:  # indexed, post-base
-            index, offset = _integer(section, offset, 4)
-            references[index] += 1
-            continue
-        else:  # literal with post-base name reference
-            index, offset = _integer(section, offset, 3)
-            references[index] += 1
-        length, offset = _integer(section, offset, 7)
-        offset += length
-    if offset > size:
-        raise _failed("a literal goes beyond the field section")
-    return count, max(references.values(), default=0)
-
-
-def _integer(data: bytes, offset: int, prefix: int) -> tuple[int, int]:
-    """A prefixed integer (RFC 9204 Section 4.1.1) at *offset*: ``(value, next offset)``."""
-    if offset >= len(data):
-        raise _failed("the field section is cut short")
-    mask = (1 << prefix) - 1
-    value = data[offset] & mask
-    offset += 1
-    if value < mask:
-        return value, offset
-    shift = 0
-    while offset < len(data):
-        byte = data[offset]
-        offset += 1
-        value += (byte & 0x7F) << shift
-        if value >= _MAX_INTEGER:
-            break
-        if not byte & 0x80:
-            return value, offset
-        shift += 7
-    raise _failed("an integer of the field section is cut short or too large")

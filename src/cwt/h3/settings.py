@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from enum import IntEnum
+from itertools import chain
 
 from cwt._core.wire import varint
 from cwt.config import Http3Config
@@ -48,30 +49,25 @@ def our_settings(config: Http3Config, *, extended_connect: bool) -> list[tuple[i
 
 def encode_settings(settings: Iterable[tuple[int, int]]) -> bytes:
     """The payload of a SETTINGS frame."""
-    return b"".join(varint.encode(key) + varint.encode(value) for key, value in settings)
+    return varint.encode_all(chain.from_iterable(settings))
 
 
 def parse_settings(payload: bytes) -> Mapping[int, int]:
     """Identifier -> value.  Raises ConnectionFault for what RFC 9114 Section 7.2.4 forbids."""
-    settings: dict[int, int] = {}
-    offset = 0
-    while offset < len(payload):
-        key = varint.decode(payload, offset)
-        value = varint.decode(payload, key[1]) if key else None
-        if key is None or value is None:
-            raise ConnectionFault(H3ErrorCode.FRAME_ERROR, "SETTINGS is cut short")
-        identifier, offset = key[0], value[1]
-        if identifier in _RESERVED:
-            raise ConnectionFault(
-                H3ErrorCode.SETTINGS_ERROR, f"setting 0x{identifier:x} belongs to HTTP/2"
-            )
-        if identifier in settings:
-            raise ConnectionFault(
-                H3ErrorCode.SETTINGS_ERROR, f"setting 0x{identifier:x} comes twice"
-            )
-        if identifier in _BOOLEAN and value[0] > 1:
+    numbers = varint.decode_all(payload)
+    if numbers is None or len(numbers) % 2:
+        raise ConnectionFault(H3ErrorCode.FRAME_ERROR, "SETTINGS is cut short")
+    settings = dict(zip(numbers[::2], numbers[1::2], strict=True))
+    if 2 * len(settings) != len(numbers):
+        raise ConnectionFault(H3ErrorCode.SETTINGS_ERROR, "a setting comes twice")
+    if not _RESERVED.isdisjoint(settings):
+        identifier = min(_RESERVED.intersection(settings))
+        raise ConnectionFault(
+            H3ErrorCode.SETTINGS_ERROR, f"setting 0x{identifier:x} belongs to HTTP/2"
+        )
+    for identifier in _BOOLEAN:
+        if settings.get(identifier, 0) > 1:
             raise ConnectionFault(
                 H3ErrorCode.SETTINGS_ERROR, f"setting 0x{identifier:x} is neither 0 nor 1"
             )
-        settings[identifier] = value[0]
     return settings

@@ -65,3 +65,12 @@ def test_any_bytes(data: bytes, offset: int) -> None:
     got = varint.decode(data, offset)
     if got is not None:
         assert offset < got[1] <= len(data)
+
+
+@given(st.lists(st.integers(0, varint.MAX), max_size=9))
+def test_several_in_a_row(values: list[int]) -> None:
+    data = varint.encode_all(values)
+    assert data == b"".join(map(varint.encode, values))
+    assert varint.decode_all(data) == values
+    if values and len(varint.encode(values[-1])) > 1:
+        assert varint.decode_all(data[:-1]) is None

@@ -1,5 +1,6 @@
 """Variable-length integers for Python callers (RFC 9000 Section 16)."""
 
+from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport uint8_t, uint64_t
 
@@ -33,6 +34,23 @@ def decode(data, size_t offset=0):
         offset = size - <size_t>(r.end - r.pos)
     PyBuffer_Release(&view)
     return (value, offset) if found else None
+
+
+def encode_all(values):
+    """The shortest encodings of *values*, one after the other; ValueError as of :func:`encode`."""
+    return b"".join([encode(value) for value in values])
+
+
+def decode_all(bytes data not None):
+    """Every varint in *data*; None when the last one is cut short."""
+    cdef Reader r = reader(<const uint8_t*>PyBytes_AS_STRING(data), len(data))
+    cdef uint64_t value
+    cdef list values = []
+    while r.pos < r.end:
+        if not read_varint(&r, &value):
+            return None
+        values.append(value)
+    return values
 
 
 def length(value):
