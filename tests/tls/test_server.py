@@ -292,7 +292,7 @@ def test_client_certificate(kind: str) -> None:
     run(client, server)
     assert server.is_complete
     assert server.peer_certificates == list(certificate.chain)
-    assert server._expected == {}
+    assert server._expected == ()
 
 
 def leaf_for_client(kind: str) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from cwt.tls import groups, signatures
 from cwt.tls.alerts import PROTOCOL_VIOLATION, Alert, AlertDescription
 from cwt.tls.codec import vector
-from cwt.tls.handshake import Handshake, Level
+from cwt.tls.handshake import Handler, Handshake, Level
 from cwt.tls.key_schedule import KeySchedule, hash_length, same_hash, ticket_psk
 from cwt.tls.messages import (
     TLS_1_3,
@@ -79,7 +80,7 @@ class ClientHandshake(Handshake):
         self._offer_session()
         self._generate(self._context.key_share_groups)
         self._send_hello()
-        self._expected = {HandshakeType.SERVER_HELLO: self._on_server_hello}
+        self._expected = (HandshakeType.SERVER_HELLO,)
 
     def _generate(self, chosen: tuple[int, ...]) -> None:
         self._keys = {group: groups.generate(group) for group in chosen}
@@ -159,7 +160,7 @@ class ClientHandshake(Handshake):
         self._install(Level.HANDSHAKE, is_write=False)
         self._install(Level.HANDSHAKE, is_write=True)
         self._read_from(Level.HANDSHAKE)
-        self._expected = {HandshakeType.ENCRYPTED_EXTENSIONS: self._on_encrypted_extensions}
+        self._expected = (HandshakeType.ENCRYPTED_EXTENSIONS,)
 
     def _check_psk(self, hello: ServerHello) -> SessionTicket | None:
         """The session that the server resumes."""
@@ -264,12 +265,9 @@ class ClientHandshake(Handshake):
         self.alpn = extensions.alpn[0]
         self.peer_transport_parameters = extensions.transport_parameters
         if self.is_resumed:
-            self._expected = {HandshakeType.FINISHED: self._on_finished}
+            self._expected = (HandshakeType.FINISHED,)
             return
-        self._expected = {
-            HandshakeType.CERTIFICATE_REQUEST: self._on_certificate_request,
-            HandshakeType.CERTIFICATE: self._on_certificate,
-        }
+        self._expected = (HandshakeType.CERTIFICATE_REQUEST, HandshakeType.CERTIFICATE)
 
     def _on_certificate_request(self, body: bytes, message: bytes) -> None:
         request = CertificateRequest.parse(body)
@@ -281,18 +279,18 @@ class ClientHandshake(Handshake):
                 AlertDescription.MISSING_EXTENSION, "CertificateRequest has no signature_algorithms"
             )
         self._request = request
-        self._expected = {HandshakeType.CERTIFICATE: self._on_certificate}
+        self._expected = (HandshakeType.CERTIFICATE,)
 
     def _on_certificate(self, body: bytes, message: bytes) -> None:
         self._read_certificate(body, message)
         if not self.peer_certificates:
             raise Alert(AlertDescription.DECODE_ERROR, "the server sent no certificate")
         self._context.verifier.check(self.peer_certificates, self.server_name or "")
-        self._expected = {HandshakeType.CERTIFICATE_VERIFY: self._on_certificate_verify}
+        self._expected = (HandshakeType.CERTIFICATE_VERIFY,)
 
     def _on_certificate_verify(self, body: bytes, message: bytes) -> None:
         self._read_certificate_verify(body, message, signatures.SERVER_CONTEXT)
-        self._expected = {HandshakeType.FINISHED: self._on_finished}
+        self._expected = (HandshakeType.FINISHED,)
 
     def _on_finished(self, body: bytes, message: bytes) -> None:
         self._read_finished(body, message, self._server_secret)
@@ -307,7 +305,7 @@ class ClientHandshake(Handshake):
         if self._context.session_cache is not None:
             self._resumption_secret = self._schedule.derive(b"res master")
         self.is_complete = True
-        self._expected = {HandshakeType.NEW_SESSION_TICKET: self._on_new_session_ticket}
+        self._expected = (HandshakeType.NEW_SESSION_TICKET,)
         self._release()
         del self._hello
         self._early_transcript = b""
@@ -349,3 +347,13 @@ class ClientHandshake(Handshake):
             peer_certificates=tuple(self.peer_certificates),
         )
         cache.put(self.server_name or "", session)
+
+    _handlers: ClassVar[Mapping[int, Handler]] = {
+        HandshakeType.SERVER_HELLO: _on_server_hello,
+        HandshakeType.ENCRYPTED_EXTENSIONS: _on_encrypted_extensions,
+        HandshakeType.FINISHED: _on_finished,
+        HandshakeType.CERTIFICATE_REQUEST: _on_certificate_request,
+        HandshakeType.CERTIFICATE: _on_certificate,
+        HandshakeType.CERTIFICATE_VERIFY: _on_certificate_verify,
+        HandshakeType.NEW_SESSION_TICKET: _on_new_session_ticket,
+    }

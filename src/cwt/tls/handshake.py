@@ -6,7 +6,7 @@ import hmac
 import logging
 from collections.abc import Callable, Mapping
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from cwt.tls import certificates, signatures
 from cwt.tls.alerts import PROTOCOL_VIOLATION, Alert, AlertDescription, decode_error
@@ -43,8 +43,8 @@ class Secret(NamedTuple):
     secret: bytes
 
 
-Handler = Callable[[bytes, bytes], None]
-"""Takes the body of a message, and the whole message for the transcript."""
+Handler = Callable[[Any, bytes, bytes], None]
+"""A method that takes the body of a message, and the whole message for the transcript."""
 
 
 class Handshake:
@@ -55,6 +55,7 @@ class Handshake:
     """
 
     is_client: bool
+    _handlers: ClassVar[Mapping[int, Handler]]
 
     def __init__(self, keylog: KeyLog | None) -> None:
         self.is_complete = False
@@ -72,7 +73,7 @@ class Handshake:
         self._input = bytearray()
         self._output: list[tuple[int, bytes]] = []
         self._secrets: list[Secret] = []
-        self._expected: Mapping[int, Handler] = {}
+        self._expected: tuple[HandshakeType, ...] = ()
         self._schedule: KeySchedule
         self._client_random = b""
         self._client_secret = b""
@@ -115,7 +116,7 @@ class Handshake:
         self._alert = alert
         self._input.clear()
         self._output.clear()
-        self._expected = {}
+        self._expected = ()
 
     # Out to the connection.
 
@@ -149,9 +150,9 @@ class Handshake:
         if not self._input:
             return False
         # Judged by its first byte, so that an unwanted message is not waited for.
-        handler = self._expected.get(self._input[0])
-        if handler is None:
-            raise self._unexpected(self._input[0])
+        message_type = self._input[0]
+        if message_type not in self._expected:
+            raise self._unexpected(message_type)
         if len(self._input) < 4:
             return False
         length = int.from_bytes(self._input[1:4], "big")
@@ -162,7 +163,7 @@ class Handshake:
             return False
         message = bytes(self._input[:end])
         del self._input[:end]
-        handler(message[4:], message)
+        self._handlers[message_type](self, message[4:], message)
         return True
 
     def _unexpected(self, message_type: int) -> Alert:
@@ -170,7 +171,7 @@ class Handshake:
             name = HandshakeType(message_type).name.lower()
         except ValueError:
             name = f"of type {message_type}"
-        wanted = " or ".join(HandshakeType(t).name.lower() for t in self._expected) or "none"
+        wanted = " or ".join(expected.name.lower() for expected in self._expected) or "none"
         transport_code = None
         if self.is_complete and message_type == HandshakeType.CERTIFICATE_REQUEST:
             transport_code = PROTOCOL_VIOLATION  # RFC 9001 Section 4.4

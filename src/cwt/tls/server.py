@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hmac
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
 
 from cwt.tls import groups, signatures
 from cwt.tls.alerts import PROTOCOL_VIOLATION, Alert, AlertDescription
-from cwt.tls.handshake import Handshake, Level
+from cwt.tls.handshake import Handler, Handshake, Level
 from cwt.tls.key_schedule import KeySchedule, same_hash, ticket_psk
 from cwt.tls.messages import (
     TLS_1_3,
@@ -52,7 +53,7 @@ class ServerHandshake(Handshake):
         self._first_hello: ClientHello | None = None
         self._selected_psk: int | None = None
         self._wants_ticket = False
-        self._expected = {HandshakeType.CLIENT_HELLO: self._on_client_hello}
+        self._expected = (HandshakeType.CLIENT_HELLO,)
 
     def _on_client_hello(self, body: bytes, message: bytes) -> None:
         hello = ClientHello.parse(body)
@@ -261,9 +262,9 @@ class ServerHandshake(Handshake):
         self._derive_application_secrets()
         self._install(Level.APPLICATION, is_write=True)
         if self._context.verifier is not None:
-            self._expected = {HandshakeType.CERTIFICATE: self._on_certificate}
+            self._expected = (HandshakeType.CERTIFICATE,)
         else:
-            self._expected = {HandshakeType.FINISHED: self._on_finished}
+            self._expected = (HandshakeType.FINISHED,)
 
     def _choose_credentials(self, hello: ClientHello) -> tuple[Identity, int]:
         identity = self._context.identity_for(self.server_name)
@@ -287,11 +288,11 @@ class ServerHandshake(Handshake):
             )
         assert self._context.verifier is not None
         self._context.verifier.check(self.peer_certificates)
-        self._expected = {HandshakeType.CERTIFICATE_VERIFY: self._on_certificate_verify}
+        self._expected = (HandshakeType.CERTIFICATE_VERIFY,)
 
     def _on_certificate_verify(self, body: bytes, message: bytes) -> None:
         self._read_certificate_verify(body, message, signatures.CLIENT_CONTEXT)
-        self._expected = {HandshakeType.FINISHED: self._on_finished}
+        self._expected = (HandshakeType.FINISHED,)
 
     def _on_finished(self, body: bytes, message: bytes) -> None:
         self._read_finished(body, message, self._client_handshake_secret)
@@ -300,7 +301,14 @@ class ServerHandshake(Handshake):
         if self._context.ticket_keys is not None and self._wants_ticket:
             self._send_ticket(self._context.ticket_keys)
         self.is_complete = True
-        self._expected = {}
+        self._expected = ()
         self._release()
         self._first_hello = None
         self._transport_parameters = self._client_handshake_secret = b""
+
+    _handlers: ClassVar[Mapping[int, Handler]] = {
+        HandshakeType.CLIENT_HELLO: _on_client_hello,
+        HandshakeType.CERTIFICATE: _on_certificate,
+        HandshakeType.FINISHED: _on_finished,
+        HandshakeType.CERTIFICATE_VERIFY: _on_certificate_verify,
+    }
