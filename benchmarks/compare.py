@@ -96,7 +96,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.compare", description=__doc__)
     parser.add_argument("--stacks", default=",".join(STACKS), help=choices({**STACKS}))
     parser.add_argument("--workloads", default=",".join(WORKLOADS), help=choices({**WORKLOADS}))
-    parser.add_argument("--seconds", type=float, default=1.0, help="length of each measured run")
+    parser.add_argument("--seconds", type=float, default=0.7, help="length of each measured run")
     parser.add_argument("--repeat", type=int, default=3, help="runs, of which the median counts")
     parser.add_argument("--sessions", type=int, default=500, help="how many idle ones are held")
     parser.add_argument("--uvloop", action="store_true", help="instead of the stock event loop")

@@ -116,24 +116,31 @@ def _versions(results: list[Result]) -> str:
     return _markdown(rows).replace("---:", "---")
 
 
+METHOD = """\
+Each stack talks to itself over loopback, client and server in processes of their own, with the
+settings it comes with, the cipher suite that it prefers among them; only limits on the number of
+connections are raised. Certificates are not verified. Applications write 64 KiB at a time where the
+stack lets them wait. CPU time is user and system of all threads, read around the measured work
+only; of three runs, the one with the median rate counts. Rates vary with what else runs on the
+machine, CPU times vary less. Least CPU first."""
+
+NOTES = """\
+Path MTU discovery of `cwt` is held to packets of 1452 bytes, as on Ethernet: that is where those of
+quinn and quic-go end. `cwt-jumbo` is without this limit, and loopback takes packets of 64 KB; TCP
+makes use of that, too. `cwt-quic` is `cwt.quic` without asyncio and HTTP/3, driven by `select`.
+
+`websockets` and `asyncio-tls` are what one would take without QUIC: one stream of messages in
+order, so requests in flight wait for each other."""
+
+
 def document(environment: Environment, results: list[Result]) -> str:
     """The whole of ``docs/comparison.md``."""
     parts = [
         "# Side by side with other stacks",
         f"`{COMMAND}` measured this: {environment.describe()}.",
-        "Each stack talks to itself over loopback, client and server in processes of their own, with the "
-        "settings it comes with, limits on the number of connections apart; certificates are not "
-        "verified. Applications write 64 KiB at a time where the stack lets them wait. CPU time is user "
-        "and system of all threads, read around the measured work only; of three runs, the one with the "
-        "median rate counts. Rates vary with what else runs on the machine, CPU times vary less. Least "
-        "CPU first.",
+        METHOD,
         _versions(results),
-        "Path MTU discovery of `cwt` is held to packets of 1452 bytes, as on Ethernet: that is where "
-        "those of quinn and quic-go end. `cwt-jumbo` is without this limit, and loopback takes packets of "
-        "64 KB; TCP makes use of that, too. `cwt-quic` is `cwt.quic` without asyncio and HTTP/3, driven by "
-        "`select`.",
-        "`websockets` and `asyncio-tls` are what one would take without QUIC: one stream of messages in "
-        "order, so requests in flight wait for each other.",
+        NOTES,
     ]
     for workload in _measured(results):
         parts.append(f"## {workload.title[0].upper()}{workload.title[1:]}")

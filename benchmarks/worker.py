@@ -52,7 +52,7 @@ async def client(stack_name: str, port: int) -> None:
             except Exception as error:
                 say(error=f"{type(error).__name__}: {error}")
             else:
-                say(done=done.count, seconds=done.seconds or time.perf_counter() - start)
+                say(done=done.amount, seconds=done.seconds or time.perf_counter() - start)
 
 
 def main() -> None:

@@ -26,7 +26,7 @@ HANDSHAKES = 4
 class Done(NamedTuple):
     """What went through, and the seconds where they are not those of the whole call."""
 
-    count: int
+    amount: int
     seconds: float | None = None
 
 
@@ -88,15 +88,15 @@ async def sequential(stack: Stack, client: Client, port: int, amount: int) -> Do
 
 async def datagrams(stack: Stack, client: Client, port: int, amount: int) -> Done:
     """One way; from the first one sent to the last one that the server got."""
-    before = (await client.arrived()).count
+    before = (await client.arrived()).total
     start = time.time_ns()
     await client.send_datagrams(amount, bytes(DATAGRAM))
     received = await client.arrived()
     while True:
         await asyncio.sleep(0.05)
         last, received = received, await client.arrived()
-        if received.count == last.count:
-            return Done(received.count - before, max(received.last - start, 1) / 1e9)
+        if received.total == last.total:
+            return Done(received.total - before, max(received.last - start, 1) / 1e9)
 
 
 async def handshakes(stack: Stack, client: Client, port: int, amount: int) -> Done:

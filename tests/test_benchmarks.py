@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from benchmarks import harness, limit
+from benchmarks import harness, limit, report
 from benchmarks.environment import Environment
+from benchmarks.harness import Result
 from benchmarks.instructions.__main__ import Profile
 from benchmarks.instructions.workloads import WORKLOADS as COUNTED
 from benchmarks.instructions.workloads import Recorder
@@ -117,6 +118,15 @@ def test_the_report_is_made_from_earlier_runs(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert re.search(r"cwt +4,000 Mbit/s +2\.00 +1\.50 +0\.50", result.stdout)
     assert re.search(r"quinn +failed: fell over", result.stdout)
+
+
+def test_readme_has_room_for_the_comparison() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert readme.count(report.BEGIN) == readme.count(report.END) == 1
+    result = Result(stack="cwt", workload="upload", done=10**9, seconds=1.0, client_cpu=0.25)
+    section = report.summary(Environment.here(uvloop=False), [result])
+    assert section.startswith(report.BEGIN) and section.endswith(report.END)
+    assert "| cwt | 0.25 |" in section
 
 
 @pytest.mark.parametrize("row", ROWS)

@@ -30,7 +30,7 @@ class Unsupported(Exception):
 class Received(NamedTuple):
     """Datagrams that came, and the Unix time of the last in nanoseconds."""
 
-    count: int
+    total: int
     last: int
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import tomllib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 
 import cwt
 from benchmarks.stacks.base import (
@@ -98,6 +99,13 @@ class CwtClient(Client):
             await datagrams.drain()
 
 
+def cwt_version() -> str:
+    """Of the tree that this is run in, which need not be installed."""
+    project = Path(__file__).resolve().parent.parent.parent / "pyproject.toml"
+    number: str = tomllib.loads(project.read_text())["project"]["version"]
+    return number
+
+
 class CwtStack(Stack):
     """Packets as on Ethernet; all else as it comes."""
 
@@ -105,10 +113,7 @@ class CwtStack(Stack):
     """Where path MTU discovery of quinn and quic-go ends, too."""
 
     def version(self) -> str:
-        try:
-            return version("cwt-quic")
-        except PackageNotFoundError:
-            return "from source"
+        return cwt_version()
 
     @asynccontextmanager
     async def serve(self, certfile: str, keyfile: str) -> AsyncIterator[int]:

@@ -13,7 +13,7 @@ from pywebtransport.config import ClientConfig, ServerConfig
 from pywebtransport.exceptions import WebTransportError
 from pywebtransport.server import WebTransportServer
 from pywebtransport.session import WebTransportSession
-from pywebtransport.stream import WebTransportBidirectionalStream
+from pywebtransport.stream import WebTransportBidirectionalStream as Stream
 
 from benchmarks.stacks.base import (
     CHUNK,
@@ -27,8 +27,6 @@ from benchmarks.stacks.base import (
     free_port,
     pieces,
 )
-
-Stream = WebTransportBidirectionalStream
 
 
 async def _send(stream: Stream, size: int) -> None:

@@ -25,6 +25,7 @@ from benchmarks.stacks.base import (
     Received,
     download_request,
 )
+from benchmarks.stacks.cwt_stack import cwt_version
 from benchmarks.workloads import DATAGRAM, HANDSHAKES, IN_FLIGHT, PAYLOAD, STREAMS
 from cwt import quic
 from cwt.config import TransportConfig
@@ -279,7 +280,7 @@ class Workloads:
         return Received(int.from_bytes(answer[:8], "big"), int.from_bytes(answer[8:], "big"))
 
     def datagrams(self, amount: int) -> tuple[int, float]:
-        before = self.arrived().count
+        before = self.arrived().total
         start = time.time_ns()
         self.client.datagrams = amount
         self.client.proceed()
@@ -291,8 +292,8 @@ class Workloads:
             while (left := end - time.monotonic()) > 0:
                 self.driver.turn(left)
             last, received = received, self.arrived()
-            if received.count == last.count:
-                return received.count - before, max(received.last - start, 1) / 1e9
+            if received.total == last.total:
+                return received.total - before, max(received.last - start, 1) / 1e9
 
     def handshakes(self, amount: int) -> int:
         left, pending = amount, [self.dial() for _ in range(min(HANDSHAKES, amount))]
@@ -331,14 +332,14 @@ class Workloads:
 
 def serve(certfile: str, keyfile: str) -> None:
     driver = Driver(ServerContext(alpn=[ALPN], certfile=certfile, keyfile=keyfile), Server)
-    say(port=driver.socket.local_address[1], version=version())
+    say(port=driver.socket.local_address[1], version=cwt_version())
     while not driver.turn(also=sys.stdin.fileno()):
         pass
 
 
 def work(port: int) -> None:
     workloads = Workloads(port)
-    say(version=version())
+    say(version=cwt_version())
     while True:
         while not workloads.driver.turn(also=sys.stdin.fileno()):
             pass
@@ -349,12 +350,6 @@ def work(port: int) -> None:
         start = time.perf_counter()
         done, seconds = workloads.run(name, int(amount))
         say(done=done, seconds=seconds or time.perf_counter() - start)
-
-
-def version() -> str:
-    from benchmarks.stacks.cwt_stack import CwtStack
-
-    return CwtStack().version()
 
 
 def main() -> None:
