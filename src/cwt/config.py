@@ -67,6 +67,8 @@ class TransportConfig:
     """RFC 9000 Section 18.2."""
     max_ack_delay: float = 0.025
     """Seconds an acknowledgement may be delayed (RFC 9000 Section 13.2.1)."""
+    ack_frequency: bool = True
+    """Tell the peer how often to acknowledge, and do as it says (draft-ietf-quic-ack-frequency)."""
     active_connection_id_limit: int = 4
     """Connection IDs of the peer that are kept (RFC 9000 Section 5.1.1)."""
     disable_active_migration: bool = False

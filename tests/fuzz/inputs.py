@@ -115,12 +115,12 @@ def close_frame(rng: Random) -> bytes:
 
 def plain_frame(rng: Random) -> bytes:
     """One of the frames that are numbers only."""
-    kind = rng.choice((0x00, 0x01, 0x1E) if rng.random() < 0.2 else tuple(FIELDS))
-    return bytes([kind]) + b"".join(integer(rng) for _ in range(FIELDS.get(kind, 0)))
+    kind = rng.choice((0x00, 0x01, 0x1E, 0x1F) if rng.random() < 0.2 else tuple(FIELDS))
+    return varint.encode(kind) + b"".join(integer(rng) for _ in range(FIELDS.get(kind, 0)))
 
 
 FIELDS = {0x04: 3, 0x05: 2, 0x10: 1, 0x11: 2, 0x12: 1, 0x13: 1, 0x14: 1, 0x15: 2, 0x16: 1}
-FIELDS |= {0x17: 1, 0x19: 1}
+FIELDS |= {0x17: 1, 0x19: 1, 0xAF: 4}
 
 
 def frame(rng: Random) -> bytes:

@@ -9,6 +9,7 @@ from cwt._core.handshake cimport Handshake
 from cwt._core.idle cimport IdleTimer
 from cwt._core.keyring cimport Keyring
 from cwt._core.path cimport Paths
+from cwt._core.recovery.ack_frequency cimport AckFrequency
 from cwt._core.recovery.acks cimport AckTracker
 from cwt._core.recovery.loss cimport LossRecovery
 from cwt._core.stream.datagram cimport Datagrams
@@ -32,6 +33,7 @@ cdef class Assembler:
     cdef Keyring keys
     cdef LossRecovery recovery
     cdef AckTracker acks_initial, acks_handshake, acks_application
+    cdef AckFrequency ack_frequency
     cdef Streams streams
     cdef Datagrams datagrams
     cdef LocalIds local_ids
@@ -68,6 +70,7 @@ cdef class Assembler:
     cdef bint _wants(self, int space) except -1
     cdef bint _start_draft(self, int space, uint8_t* out, size_t start, size_t size, Draft* draft) except -1
     cdef bint _fill(self, int space, Draft* draft, bint allow_data, int64_t now) except -1
+    cdef void _ask_at_once(self, PacketBuilder* p) noexcept
     cdef void _fill_sample(self, uint8_t* out, Draft* draft) noexcept
     cdef bint _should_ping(self, Draft* draft, const uint8_t* start) noexcept
     cdef size_t _finish(

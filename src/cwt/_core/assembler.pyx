@@ -10,7 +10,9 @@ from cwt._core.recovery.acks cimport AckTracker
 from cwt._core.wire.cursor cimport (
     put_bytes, put_u32, put_u8, put_varint, put_varint_of, put_zeros, room, writer,
 )
-from cwt._core.wire.frame cimport PADDING, PATH_RESPONSE, PING, can_record, record, start_packet
+from cwt._core.wire.frame cimport (
+    IMMEDIATE_ACK, PADDING, PATH_RESPONSE, PING, PacketBuilder, can_record, record, start_packet,
+)
 from cwt._core.wire.packet cimport HANDSHAKE, INITIAL, MIN_INITIAL_SIZE, long_header_byte, number_length
 
 cdef enum:
@@ -99,7 +101,7 @@ cdef class Assembler:
     cdef int _look(self) except -1:
         # What most packets have nothing to do with is asked once for a batch, not for each of them.
         self.control = (
-            self.handshake.wants_to_send(2) or self.paths.wants_to_send()
+            self.handshake.wants_to_send(2) or self.paths.wants_to_send() or self.ack_frequency.pending
             or self.local_ids.wants_to_send() or self.remote_ids.wants_to_send()
         )
         self.first_space = 0 if self.keys.can_write(0) else 1 if self.keys.can_write(1) else 2
@@ -129,7 +131,7 @@ cdef class Assembler:
         if not self._start_draft(2, out, 0, size, &draft):
             return 0
         number = self.recovery.application.next
-        put_u8(&draft.builder.w, PING)
+        put_u8(&draft.builder.w, IMMEDIATE_ACK if self.ack_frequency.asks_at_once() else PING)
         put_zeros(&draft.builder.w, room(&draft.builder.w))
         record(&draft.builder, PADDING, number, 0, 0, False)
         draft.builder.mtu_probe = True
@@ -254,8 +256,11 @@ cdef class Assembler:
             if space == 2:
                 if self.control:
                     draft.full = self.paths.write(&draft.builder)
+                    self.ack_frequency.write(&draft.builder, self.recovery.rtt)
                     self.local_ids.write(&draft.builder)
                     self.remote_ids.write(&draft.builder)
+                if self.recovery.probes[2] > 0:
+                    self._ask_at_once(&draft.builder)
                 self.streams.write_control(&draft.builder, now, self.recovery.rtt.smoothed)
                 self.datagrams.write(&draft.builder, draft.whole)
                 self.streams.write_data(&draft.builder)
@@ -265,6 +270,11 @@ cdef class Assembler:
             if can_record(&draft.builder) and put_u8(&draft.builder.w, PING):
                 record(&draft.builder, PING, 0, 0, 0, False)
         return draft.builder.w.pos > start
+
+    cdef void _ask_at_once(self, PacketBuilder* p) noexcept:
+        # A probe is answered at once, however seldom the peer acknowledges by now.
+        if self.ack_frequency.asks_at_once() and can_record(p) and put_u8(&p.w, IMMEDIATE_ACK):
+            record(p, IMMEDIATE_ACK, 0, 0, 0, False)
 
     cdef void _fill_sample(self, uint8_t* out, Draft* draft) noexcept:
         # Header protection samples behind four bytes of number and payload (RFC 9001 Section 5.4.2).

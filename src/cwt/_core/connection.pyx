@@ -13,6 +13,7 @@ from cwt._core.idle cimport IdleTimer
 from cwt._core.intake cimport Intake, SHORT_CID_LENGTH
 from cwt._core.keyring cimport MAX_BATCH, Keyring
 from cwt._core.path cimport Paths
+from cwt._core.recovery.ack_frequency cimport AckFrequency
 from cwt._core.recovery.acks cimport AckTracker
 from cwt._core.recovery.loss cimport LossRecovery
 from cwt._core.recovery.mtu cimport MAX_DATAGRAM
@@ -33,6 +34,11 @@ from cwt.errors import (
 
 cdef enum:
     MAX_BATCH_BYTES = MAX_DATAGRAM
+
+
+cdef uint64_t min_ack_delay(object config) except? 0:
+    # Microseconds: event loops wake with about a millisecond's precision.
+    return min(1000, int(config.max_ack_delay * 1000) * 1000)
 
 
 cdef object internal_error(object cause):
@@ -102,8 +108,10 @@ cdef class Connection(Router):
         self.acks_initial = AckTracker()
         self.acks_handshake = AckTracker()
         self.acks_application = AckTracker(
-            <int64_t>(config.max_ack_delay * 1e9), config.ack_delay_exponent
+            <int64_t>(config.max_ack_delay * 1e9), config.ack_delay_exponent,
+            1000 * <int64_t>min_ack_delay(config),
         )
+        self.ack_frequency = AckFrequency()
         self.recovery = LossRecovery(
             RttEstimator(<int64_t>(config.initial_rtt * 1e9)),
             new_controller(config, self.paths.current.mtu.size), Pacer(config.pacing),
@@ -143,6 +151,7 @@ cdef class Connection(Router):
         assembler.handshake = self.handshake
         assembler.keys = self.keys
         assembler.recovery = self.recovery
+        assembler.ack_frequency = self.ack_frequency
         assembler.acks_initial = self.acks_initial
         assembler.acks_handshake = self.acks_handshake
         assembler.acks_application = self.acks_application
@@ -177,6 +186,8 @@ cdef class Connection(Router):
             params.original_destination_connection_id = self.intake.original_destination
             params.stateless_reset_token = reset_token
             params.retry_source_connection_id = self.intake.retry_source
+        if config.ack_frequency:
+            params.min_ack_delay = params.early_min_ack_delay = min_ack_delay(config)
         if config.grease:
             noise = self.random(4)
             params.unknown[31 * (noise[0] << 8 | noise[1]) + 27] = noise[: noise[2] % 5]

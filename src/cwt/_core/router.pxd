@@ -10,6 +10,7 @@ from cwt._core.idle cimport IdleTimer
 from cwt._core.intake cimport Intake, PacketHandler
 from cwt._core.keyring cimport Keyring, Opened
 from cwt._core.path cimport Paths
+from cwt._core.recovery.ack_frequency cimport AckFrequency
 from cwt._core.recovery.acks cimport AckTracker
 from cwt._core.recovery.congestion cimport CongestionController
 from cwt._core.recovery.loss cimport LossRecovery
@@ -30,6 +31,7 @@ cdef class Router(PacketHandler):
     cdef Handshake handshake
     cdef Keyring keys
     cdef LossRecovery recovery
+    cdef readonly AckFrequency ack_frequency
     cdef AckTracker acks_initial, acks_handshake, acks_application
     cdef readonly Streams streams
     cdef readonly Datagrams datagrams
@@ -51,11 +53,13 @@ cdef class Router(PacketHandler):
     cdef int64_t _ack_delay(self, uint64_t encoded) noexcept
     cdef _process_closed(self, Opened* opened)
     cdef int _on_frame(self, int space, uint64_t type, Reader* r, int64_t now) except -1
+    cdef int _on_ack_request(self, uint64_t type, Reader* r) except -1
     cdef int _on_control(self, uint64_t type, Reader* r) except -1
     cdef int _on_close(self, CloseFrame* frame) except -1
     cdef int _install(self, list secrets) except -1
     cdef int _advance(self, int64_t now) except -1
     cdef int _apply_peer_params(self) except -1
+    cdef int _enable_ack_frequency(self) except -1
     cdef int _confirm(self) except -1
     cdef int _discard(self, int space) except -1
     cdef int _start_recovery_anew(self) except -1

@@ -11,18 +11,18 @@ from cwt._core.recovery.congestion cimport CongestionController
 from cwt._core.recovery.mtu cimport MAX_DATAGRAM, PathMtu
 from cwt._core.wire.cursor cimport Reader, read_bytes, read_varint, reader
 from cwt._core.wire.frame cimport (
-    ACK, ACK_ECN, APPLICATION_CLOSE, AckFrame, CRYPTO, CloseFrame, DATAGRAM, DATAGRAM_WITH_LENGTH,
-    DATA_BLOCKED, DataFrame, FrameRecord, HANDSHAKE_DONE, MAX_DATA, MAX_STREAMS_BIDI,
-    MAX_STREAMS_UNI, MAX_STREAM_DATA, NEW_CONNECTION_ID, NEW_TOKEN, NewConnectionId, PADDING,
+    ACK, ACK_ECN, ACK_FREQUENCY, APPLICATION_CLOSE, AckFrame, AckFrequencyFrame, CRYPTO, CloseFrame,
+    DATAGRAM, DATAGRAM_WITH_LENGTH, DATA_BLOCKED, DataFrame, FrameRecord, HANDSHAKE_DONE, IMMEDIATE_ACK, MAX_DATA,
+    MAX_STREAMS_BIDI, MAX_STREAMS_UNI, MAX_STREAM_DATA, NEW_CONNECTION_ID, NEW_TOKEN, NewConnectionId, PADDING,
     PATH_CHALLENGE, PATH_RESPONSE, PING, RESET_STREAM, RETIRE_CONNECTION_ID, STOP_SENDING, STREAM,
     STREAMS_BLOCKED_BIDI, STREAMS_BLOCKED_UNI, STREAM_DATA_BLOCKED, StreamControl,
-    TRANSPORT_CLOSE, read_ack, read_close, read_crypto, read_datagram, read_new_connection_id,
-    read_new_token, read_pair, read_reset_stream, read_stop_sending, read_stream, read_type,
+    TRANSPORT_CLOSE, read_ack, read_ack_frequency, read_close, read_crypto, read_datagram,
+    read_new_connection_id, read_new_token, read_pair, read_reset_stream, read_stop_sending, read_stream, read_type,
 )
 
 from cwt._core.recovery.cubic import Cubic
 from cwt._core.recovery.newreno import NewReno
-from cwt._core.wire.params import TransportParameters
+from cwt._core.wire.params import ABSENT, TransportParameters
 from cwt.errors import (
     ApplicationError, HandshakeError, StatelessReset, TransportError, TransportErrorCode,
 )
@@ -34,14 +34,15 @@ cdef enum:
 cdef uint64_t MAX_IDLE_TIMEOUT = <uint64_t>1 << 40
 
 # In which packet number spaces a frame may come (RFC 9000 Section 12.4), by type.
-cdef uint8_t[0x32] ALLOWED
+cdef uint8_t[ACK_FREQUENCY + 1] ALLOWED
 memset(ALLOWED, 0, sizeof(ALLOWED))
 for _type in (PADDING, PING, ACK, ACK_ECN, CRYPTO, TRANSPORT_CLOSE):
     ALLOWED[_type] = ANY
 for _type in (
     RESET_STREAM, STOP_SENDING, NEW_TOKEN, *range(STREAM, 0x20), DATAGRAM, DATAGRAM_WITH_LENGTH,
+    ACK_FREQUENCY,
 ):
-    if _type not in (TRANSPORT_CLOSE, 0x1F):
+    if _type != TRANSPORT_CLOSE:
         ALLOWED[_type] = 4
 
 _CONTROLLERS = {"cubic": Cubic, "newreno": NewReno}
@@ -53,6 +54,10 @@ cdef CongestionController new_controller(object config, size_t datagram_size):
 
 cdef object encoding_error(uint64_t type):
     return TransportError(TransportErrorCode.FRAME_ENCODING_ERROR, "malformed frame", type)
+
+
+cdef object unknown_frame(uint64_t type):
+    return TransportError(TransportErrorCode.FRAME_ENCODING_ERROR, "unknown frame type", type)
 
 
 cdef object violation(str text, uint64_t type=0):
@@ -134,7 +139,7 @@ cdef class Router(PacketHandler):
         # What was learnt of another path does not hold for this one (Section 9.4).
         self.recovery.rtt.reset()
         self.recovery.congestion = new_controller(self.config, self.assembler.datagram_size)
-        return 0
+        return self.ack_frequency.reset()
 
     cdef int _follow_mtu(self, int64_t now) except -1:
         # What the path takes may have changed, and so may the path.
@@ -180,10 +185,8 @@ cdef class Router(PacketHandler):
                 while r.pos < r.end and r.pos[0] == 0:
                     r.pos += 1
                 continue
-            if type > DATAGRAM_WITH_LENGTH or ALLOWED[type] == 0:
-                raise TransportError(
-                    TransportErrorCode.FRAME_ENCODING_ERROR, "unknown frame type", type
-                )
+            if type > ACK_FREQUENCY or ALLOWED[type] == 0:
+                raise unknown_frame(type)
             if not ALLOWED[type] & (1 << space):
                 raise violation("the frame is not allowed in this packet", type)
             if type != ACK and type != ACK_ECN and type != TRANSPORT_CLOSE and type != APPLICATION_CLOSE:
@@ -212,6 +215,7 @@ cdef class Router(PacketHandler):
             self.recovery.on_ack(space, &ack, delay, now, self)
             if space == 2:
                 self.keys.on_acked(ack.largest)
+                self.ack_frequency.update(self.recovery.congestion, self.recovery.rtt, now)
             elif space == 1:
                 self.recovery.peer_validated = True
         elif type == PING:
@@ -228,6 +232,8 @@ cdef class Router(PacketHandler):
             if not read_close(r, type, &close):
                 raise encoding_error(type)
             self._on_close(&close)
+        elif type == ACK_FREQUENCY or type == IMMEDIATE_ACK:
+            self._on_ack_request(type, r)
         else:
             self._on_control(type, r)
         return 0
@@ -238,6 +244,20 @@ cdef class Router(PacketHandler):
         if self.peer_params is not None:
             exponent = self.peer_params.ack_delay_exponent
         return <int64_t>(min(encoded, <uint64_t>1 << 30) << exponent) * 1000
+
+    cdef int _on_ack_request(self, uint64_t type, Reader* r) except -1:
+        # How the peer wants to be acknowledged, if we said that it may ask.
+        cdef AckFrequencyFrame frame
+        if not self.config.ack_frequency:
+            raise unknown_frame(type)
+        if type == IMMEDIATE_ACK:
+            self.acks_application.immediate = True
+            return 0
+        if not read_ack_frequency(r, &frame):
+            raise encoding_error(type)
+        return self.acks_application.on_ack_frequency(
+            &frame, self.ack_frequency.supported and self.ack_frequency.early
+        )
 
     cdef int _on_control(self, uint64_t type, Reader* r) except -1:
         # Frames of 1-RTT packets, each to its owner.
@@ -359,9 +379,21 @@ cdef class Router(PacketHandler):
         self.datagrams.peer_max_frame_size = params.max_datagram_frame_size
         self.peer_max_datagram_frame_size = params.max_datagram_frame_size
         self.paths.set_mtu_limit(min(<uint64_t>params.max_udp_payload_size, <uint64_t>MAX_DATAGRAM))
+        self._enable_ack_frequency()
         if params.stateless_reset_token is not None:
             self.remote_ids.set_token(params.stateless_reset_token)
         self.news = True
+        return 0
+
+    cdef int _enable_ack_frequency(self) except -1:
+        # In the form the peer speaks, rather the newer one.
+        params = self.peer_params
+        early = params.min_ack_delay == ABSENT
+        minimum = params.early_min_ack_delay if early else params.min_ack_delay
+        if self.config.ack_frequency and minimum != ABSENT:
+            self.ack_frequency.enable(
+                <int64_t>minimum * 1000, <int64_t>params.max_ack_delay * 1_000_000, early
+            )
         return 0
 
     def _authenticate_cids(self, params):
@@ -417,6 +449,8 @@ cdef class Router(PacketHandler):
             self.handshake.on_acked(space, r)
         elif r.type == PADDING:
             self.recovery.mtu.on_probe_acked(r.id)
+        elif r.type == ACK_FREQUENCY:
+            self.ack_frequency.on_acked(r, self.recovery.rtt)
         elif r.type == RETIRE_CONNECTION_ID:
             self.remote_ids.on_acked(r)
         return 0
@@ -434,6 +468,8 @@ cdef class Router(PacketHandler):
             self.datagrams.lost += r.length
         elif r.type == PADDING:
             self.recovery.mtu.on_probe_lost(r.id)
+        elif r.type == ACK_FREQUENCY:
+            self.ack_frequency.on_lost(r)
         elif r.type == PATH_CHALLENGE and self.paths.current.challenge is not None:
             self.paths.current.challenge_pending = True
         return 0

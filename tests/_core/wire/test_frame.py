@@ -47,6 +47,8 @@ FRAMES: list[tuple[str, tuple[Any, ...]]] = [
     ("1c 0a 06 02 6f6b", (FrameType.TRANSPORT_CLOSE, 10, 6, b"ok")),
     ("1d 4100 00", (FrameType.APPLICATION_CLOSE, 256, 0, b"")),
     ("1e", (FrameType.HANDSHAKE_DONE,)),
+    ("1f", (FrameType.IMMEDIATE_ACK,)),
+    ("40af 02 09 44e2 03", (FrameType.ACK_FREQUENCY, 2, 9, 1250, 3)),
     ("30 6162", (FrameType.DATAGRAM, b"ab")),
     ("31 02 6162", (FrameType.DATAGRAM, b"ab")),
 ]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cwt._core.wire import varint
-from cwt._core.wire.params import TransportParameters
+from cwt._core.wire.params import ABSENT, TransportParameters
 from cwt.errors import TransportError, TransportErrorCode
 
 
@@ -53,6 +53,8 @@ def test_everything_round_trips() -> None:
         "initial_source_connection_id": b"",
         "retry_source_connection_id": bytes(20),
         "max_datagram_frame_size": 65535,
+        "min_ack_delay": 1000,
+        "early_min_ack_delay": 0,
     }
     parsed = TransportParameters.parse(TransportParameters(**values).encode(), False)
     assert {name: getattr(parsed, name) for name in values} == values
@@ -117,3 +119,16 @@ def test_any_bytes(data: bytes, from_client: bool) -> None:
         TransportParameters.parse(data, from_client)
     except TransportError as error:
         assert error.code == TransportErrorCode.TRANSPORT_PARAMETER_ERROR
+
+
+@pytest.mark.parametrize("kind", [0xFF04DE1B, 0xFF02DE1A])
+def test_the_least_acknowledgement_delay_is_below_the_largest(kind: int) -> None:
+    parsed = TransportParameters.parse(b"", True)
+    assert parsed.min_ack_delay == parsed.early_min_ack_delay == ABSENT
+    TransportParameters.parse(parameter(kind, varint.encode(25_000)), True)
+    refused(parameter(kind, varint.encode(25_001)))
+    refused(parameter(kind, varint.encode(ABSENT)))
+    longest = parameter(0x0B, varint.encode((1 << 14) - 1))
+    # Whichever comes first.
+    TransportParameters.parse(parameter(kind, varint.encode(1_000_000)) + longest, True)
+    TransportParameters.parse(longest + parameter(kind, varint.encode(1_000_000)), True)

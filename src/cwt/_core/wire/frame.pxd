@@ -1,4 +1,4 @@
-"""Frames (RFC 9000 Section 19, RFC 9221 Section 4): one reader and one writer per frame.
+"""Frames (RFC 9000 Section 19, RFC 9221 Section 4, draft-ietf-quic-ack-frequency): one reader and one writer per frame.
 
 ``read_*`` are called behind the type; ``put_*`` write the type too and say whether the frame fitted.
 """
@@ -32,8 +32,10 @@ cpdef enum FrameType:
     TRANSPORT_CLOSE = 0x1C
     APPLICATION_CLOSE = 0x1D
     HANDSHAKE_DONE = 0x1E
+    IMMEDIATE_ACK = 0x1F
     DATAGRAM = 0x30
     DATAGRAM_WITH_LENGTH = 0x31
+    ACK_FREQUENCY = 0xAF
 
 cdef enum:
     STREAM_FIN = 0x01
@@ -68,6 +70,12 @@ cdef struct AckFrame:
     uint64_t ect0
     uint64_t ect1
     uint64_t ce
+
+cdef struct AckFrequencyFrame:
+    uint64_t sequence
+    uint64_t threshold
+    uint64_t max_delay       # microseconds
+    uint64_t reordering
 
 cdef struct DataFrame:       # STREAM, CRYPTO, DATAGRAM, NEW_TOKEN
     uint64_t stream_id
@@ -127,6 +135,7 @@ cdef inline void record(
 
 cdef bint read_type(Reader* r, uint64_t* type) noexcept nogil
 cdef bint read_ack(Reader* r, uint64_t type, AckFrame* frame) noexcept nogil
+cdef bint read_ack_frequency(Reader* r, AckFrequencyFrame* frame) noexcept nogil
 cdef bint read_stream(Reader* r, uint64_t type, DataFrame* frame) noexcept nogil
 cdef bint read_crypto(Reader* r, DataFrame* frame) noexcept nogil
 cdef bint read_datagram(Reader* r, uint64_t type, DataFrame* frame) noexcept nogil
@@ -140,6 +149,7 @@ cdef bint read_close(Reader* r, uint64_t type, CloseFrame* frame) noexcept nogil
 cdef bint put_one(Writer* w, uint64_t type, uint64_t value) noexcept nogil
 cdef bint put_two(Writer* w, uint64_t type, uint64_t first, uint64_t second) noexcept nogil
 cdef bint put_three(Writer* w, uint64_t type, uint64_t a, uint64_t b, uint64_t c) noexcept nogil
+cdef bint put_ack_frequency(Writer* w, const AckFrequencyFrame* frame) noexcept nogil
 cdef bint put_new_connection_id(
     Writer* w, uint64_t sequence, uint64_t retire_prior_to, const uint8_t* cid, size_t length, const uint8_t* token
 ) noexcept nogil

@@ -27,7 +27,9 @@ class FrameType(IntFlag):
     TRANSPORT_CLOSE = 0x1C
     APPLICATION_CLOSE = 0x1D
     HANDSHAKE_DONE = 0x1E
+    IMMEDIATE_ACK = 0x1F
     DATAGRAM = 0x30
     DATAGRAM_WITH_LENGTH = 0x31
+    ACK_FREQUENCY = 0xAF
 
 def parse(payload: Buffer) -> list[tuple[object, ...]]: ...

@@ -45,6 +45,13 @@ cdef bint read_ack(Reader* r, uint64_t type, AckFrame* frame) noexcept nogil:
     return True
 
 
+cdef bint read_ack_frequency(Reader* r, AckFrequencyFrame* frame) noexcept nogil:
+    return (
+        read_varint(r, &frame.sequence) and read_varint(r, &frame.threshold)
+        and read_varint(r, &frame.max_delay) and read_varint(r, &frame.reordering)
+    )
+
+
 cdef bint read_stream(Reader* r, uint64_t type, DataFrame* frame) noexcept nogil:
     frame.offset = 0
     frame.fin = type & STREAM_FIN
@@ -147,6 +154,17 @@ cdef bint put_three(Writer* w, uint64_t type, uint64_t a, uint64_t b, uint64_t c
     return False
 
 
+cdef bint put_ack_frequency(Writer* w, const AckFrequencyFrame* frame) noexcept nogil:
+    cdef Writer start = w[0]
+    if (
+        put_varint(w, ACK_FREQUENCY) and put_varint(w, frame.sequence) and put_varint(w, frame.threshold)
+        and put_varint(w, frame.max_delay) and put_varint(w, frame.reordering)
+    ):
+        return True
+    w[0] = start
+    return False
+
+
 cdef bint put_new_connection_id(
     Writer* w, uint64_t sequence, uint64_t retire_prior_to, const uint8_t* cid, size_t length, const uint8_t* token
 ) noexcept nogil:
@@ -203,13 +221,14 @@ cdef object parse_one(Reader* r, uint64_t type):
     cdef StreamControl control
     cdef NewConnectionId cid
     cdef CloseFrame close
+    cdef AckFrequencyFrame frequency
     cdef uint64_t a = 0, b = 0
     cdef const uint8_t* raw
     if type == PADDING:
         while remaining(r) and r.pos[0] == 0:
             r.pos += 1
         return (FrameType.PADDING,)
-    if type == PING or type == HANDSHAKE_DONE:
+    if type == PING or type == HANDSHAKE_DONE or type == IMMEDIATE_ACK:
         return (FrameType(type),)
     if type == ACK or type == ACK_ECN:
         return parse_ack(r, type)
@@ -253,6 +272,12 @@ cdef object parse_one(Reader* r, uint64_t type):
     elif type == DATAGRAM or type == DATAGRAM_WITH_LENGTH:
         if read_datagram(r, type, &data):
             return (FrameType.DATAGRAM, data.data[:data.length])
+    elif type == ACK_FREQUENCY:
+        if read_ack_frequency(r, &frequency):
+            return (
+                FrameType.ACK_FREQUENCY, frequency.sequence, frequency.threshold, frequency.max_delay,
+                frequency.reordering,
+            )
     return None
 
 

@@ -22,4 +22,6 @@ cdef class TransportParameters:
     cdef public bytes initial_source_connection_id
     cdef public bytes retry_source_connection_id
     cdef public uint64_t max_datagram_frame_size
+    cdef public uint64_t min_ack_delay               # microseconds, ABSENT for no support
+    cdef public uint64_t early_min_ack_delay         # the same, of draft-ietf-quic-ack-frequency-00
     cdef public dict unknown                         # id -> value of parameters to send as they are

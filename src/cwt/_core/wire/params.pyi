@@ -1,5 +1,7 @@
 from typing import final
 
+ABSENT: int
+
 @final
 class TransportParameters:
     original_destination_connection_id: bytes | None
@@ -20,6 +22,8 @@ class TransportParameters:
     initial_source_connection_id: bytes | None
     retry_source_connection_id: bytes | None
     max_datagram_frame_size: int
+    min_ack_delay: int
+    early_min_ack_delay: int
     unknown: dict[int, bytes]
     def __init__(self, **values: object) -> None: ...
     def encode(self) -> bytes: ...

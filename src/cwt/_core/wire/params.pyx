@@ -9,7 +9,11 @@ from cwt._core.wire.cursor cimport Reader, read_bytes, read_varint, reader, rema
 from cwt._core.wire import varint
 from cwt.errors import TransportError, TransportErrorCode
 
-# (id, attribute, default, lowest, highest) of the integer parameters, RFC 9000 Section 18.2 and RFC 9221.
+# Of min_ack_delay: no value that a peer may send is as large.
+ABSENT = varint.MAX
+
+# (id, attribute, default, lowest, highest) of the integer parameters: RFC 9000 Section 18.2, RFC 9221,
+# draft-ietf-quic-ack-frequency as it is and as of version 00, which Firefox speaks.
 _INTEGERS = (
     (0x01, "max_idle_timeout", 0, 0, varint.MAX),
     (0x03, "max_udp_payload_size", 65527, 1200, varint.MAX),
@@ -23,6 +27,8 @@ _INTEGERS = (
     (0x0B, "max_ack_delay", 25, 0, (1 << 14) - 1),
     (0x0E, "active_connection_id_limit", 2, 2, varint.MAX),
     (0x20, "max_datagram_frame_size", 0, 0, varint.MAX),
+    (0xFF04DE1B, "min_ack_delay", ABSENT, 0, varint.MAX - 1),
+    (0xFF02DE1A, "early_min_ack_delay", ABSENT, 0, varint.MAX - 1),
 )
 # (id, attribute, exact length or None for 0 to 20, only a server sends it)
 _BYTES = (
@@ -91,7 +97,15 @@ cdef class TransportParameters:
                 raise _error("too many transport parameters")
             seen.add(id)
             _read(parameters, id, value, <size_t>size, from_client)
+        if not _valid_delay(parameters, parameters.min_ack_delay) or (
+            not _valid_delay(parameters, parameters.early_min_ack_delay)
+        ):
+            raise _error("min_ack_delay is above max_ack_delay")
         return parameters
+
+
+cdef bint _valid_delay(TransportParameters parameters, uint64_t minimum) except -1:
+    return minimum <= 1000 * parameters.max_ack_delay or minimum == ABSENT
 
 
 cdef int _put(list parts, id, bytes value) except -1:
