@@ -11,6 +11,7 @@ import gc
 import json
 import os
 import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -55,7 +56,7 @@ async def idle(session: cwt.Session) -> None:
 
 async def server(certfile: str, keyfile: str, flood_size: int) -> None:
     flood = Flood(flood_size)
-    routes = {"/idle": idle, "/flood": flood}
+    routes: dict[str, Callable[[cwt.Session], Awaitable[None]]] = {"/idle": idle, "/flood": flood}
     async with cwt.serve(routes, "127.0.0.1", 0, certfile=certfile, keyfile=keyfile) as running:
         print(json.dumps({"port": running.port}), flush=True)
         loop = asyncio.get_running_loop()
@@ -111,7 +112,7 @@ async def measure(sessions: int, flood_size: int, seconds: float) -> dict[str, A
         certificate.write(directory)
         process = await ServerProcess.start(directory, flood_size)
         url = f"https://127.0.0.1:{process.port}"
-        trust = {"server_certificate_hashes": [certificate.sha256]}
+        trust: dict[str, Any] = {"server_certificate_hashes": [certificate.sha256]}
         try:
             opened = [await cwt.connect(f"{url}/idle", **trust)]
             before = await process.figures()
