@@ -91,6 +91,13 @@ _ENTRIES = (
         adapter="aiopquic_stack:Aiopquic",
     ),
     Entry(
+        name="iroh",
+        language="Rust, Python",
+        protocol="QUIC",
+        package="iroh",
+        adapter="iroh_stack:Iroh",
+    ),
+    Entry(
         name="websockets",
         language="Python",
         protocol="WebSocket over TLS",
