@@ -58,30 +58,43 @@ cdef inline bint read_u8(Reader* r, uint8_t* value) noexcept nogil:
     return True
 
 
+cdef inline uint32_t load_u32(const uint8_t* p) noexcept nogil:
+    return (<uint32_t>p[0] << 24) | (<uint32_t>p[1] << 16) | (<uint32_t>p[2] << 8) | p[3]
+
+
+cdef inline void store_u32(uint8_t* p, uint32_t value) noexcept nogil:
+    p[0] = <uint8_t>(value >> 24)
+    p[1] = <uint8_t>(value >> 16)
+    p[2] = <uint8_t>(value >> 8)
+    p[3] = <uint8_t>value
+
+
 cdef inline bint read_u32(Reader* r, uint32_t* value) noexcept nogil:
     if remaining(r) < 4:
         return False
-    value[0] = (
-        (<uint32_t>r.pos[0] << 24) | (<uint32_t>r.pos[1] << 16)
-        | (<uint32_t>r.pos[2] << 8) | r.pos[3]
-    )
+    value[0] = load_u32(r.pos)
     r.pos += 4
     return True
 
 
 cdef inline bint read_varint(Reader* r, uint64_t* value) noexcept nogil:
-    cdef size_t length, i
-    cdef uint64_t result
-    if r.pos >= r.end:
+    # Each length by itself: the compiler makes one load of it, and none of a loop.
+    cdef const uint8_t* p = r.pos
+    cdef size_t length, left = remaining(r)
+    if left == 0:
         return False
-    length = <size_t>1 << (r.pos[0] >> 6)
-    if remaining(r) < length:
+    length = <size_t>1 << (p[0] >> 6)
+    if left < length:
         return False
-    result = r.pos[0] & 0x3F
-    for i in range(1, length):
-        result = (result << 8) | r.pos[i]
+    if length == 1:
+        value[0] = p[0]
+    elif length == 2:
+        value[0] = (<uint64_t>(p[0] & 0x3F) << 8) | p[1]
+    elif length == 4:
+        value[0] = load_u32(p) & 0x3FFFFFFF
+    else:
+        value[0] = ((<uint64_t>load_u32(p) & 0x3FFFFFFF) << 32) | load_u32(p + 4)
     r.pos += length
-    value[0] = result
     return True
 
 
@@ -104,27 +117,25 @@ cdef inline bint put_u8(Writer* w, uint8_t value) noexcept nogil:
 cdef inline bint put_u32(Writer* w, uint32_t value) noexcept nogil:
     if room(w) < 4:
         return False
-    w.pos[0] = <uint8_t>(value >> 24)
-    w.pos[1] = <uint8_t>(value >> 16)
-    w.pos[2] = <uint8_t>(value >> 8)
-    w.pos[3] = <uint8_t>value
+    store_u32(w.pos, value)
     w.pos += 4
     return True
 
 
 cdef inline bint put_varint_of(Writer* w, uint64_t value, size_t length) noexcept nogil:
     # In exactly *length* bytes (1, 2, 4 or 8), which must hold the value.
-    cdef size_t i
     if room(w) < length:
         return False
-    for i in range(length):
-        w.pos[i] = <uint8_t>(value >> (8 * (length - 1 - i)))
-    if length == 2:
-        w.pos[0] |= 0x40
+    if length == 1:
+        w.pos[0] = <uint8_t>value
+    elif length == 2:
+        w.pos[0] = <uint8_t>(0x40 | value >> 8)
+        w.pos[1] = <uint8_t>value
     elif length == 4:
-        w.pos[0] |= 0x80
-    elif length == 8:
-        w.pos[0] |= 0xC0
+        store_u32(w.pos, <uint32_t>2 << 30 | <uint32_t>value)
+    else:
+        store_u32(w.pos, <uint32_t>3 << 30 | <uint32_t>(value >> 32))
+        store_u32(w.pos + 4, <uint32_t>value)
     w.pos += length
     return True
 
