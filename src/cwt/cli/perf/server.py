@@ -24,6 +24,8 @@ class _Perf:
         self._session = session
         self._echo = True
         self._count = 0
+        self._sink = bytearray(CHUNK)
+        """Where all streams put what nobody looks at."""
 
     async def run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -52,7 +54,7 @@ class _Perf:
                 except (ValueError, EOFError, asyncio.LimitOverrunError) as error:
                     await stream.write(f"error: {error}\n".encode())
                 await stream.finish()
-                await _discard(stream)  # leaving before its end would stop the client's writing
+                await self._discard(stream)  # leaving before its end would stop the client's writing
         except _ENDED:
             pass  # whoever is there no more needs no answer
 
@@ -61,9 +63,9 @@ class _Perf:
             case ["down", count]:
                 await _send(stream, _number(count))
             case ["up"]:
-                await stream.write(b"%d" % await _discard(stream))
+                await stream.write(b"%d" % await self._discard(stream))
             case ["call", count]:
-                await _discard(stream)
+                await self._discard(stream)
                 await _send(stream, _number(count))
             case ["datagrams", ("echo" | "count") as mode]:
                 self._echo = mode == "echo"
@@ -73,6 +75,12 @@ class _Perf:
                 await stream.write(self._report().encode())
             case _:
                 raise ValueError(f"not understood: {' '.join(words)!r}")
+
+    async def _discard(self, stream: cwt.BiStream) -> int:
+        total = 0
+        while count := await stream.readinto(self._sink):
+            total += count
+        return total
 
     def _report(self) -> Report:
         stats = self._session.stats().connection
@@ -98,11 +106,3 @@ async def _send(stream: cwt.BiStream, count: int) -> None:
     while count > 0:
         await stream.write(chunk if count >= len(chunk) else chunk[:count])
         count -= len(chunk)
-
-
-async def _discard(stream: cwt.BiStream) -> int:
-    buffer = bytearray(CHUNK)
-    total = 0
-    while count := await stream.readinto(buffer):
-        total += count
-    return total
