@@ -57,6 +57,8 @@ class FakeQuic:
         self.sent: list[bool | OSError] = []
         self.delay: float | None = None
         self.connections = 1
+        self.due = 0
+        self.written = 0
 
     def receive(self, now: float) -> bool:
         self.log.append("receive")
@@ -70,6 +72,8 @@ class FakeQuic:
 
     def transmit(self, now: float) -> bool:
         self.log.append("transmit")
+        self.written += self.due
+        self.due = 0
         return self._next(self.sent, True)
 
     def _next(self, results: list[bool | OSError], default: bool) -> bool:
@@ -200,6 +204,32 @@ async def test_tasks_run_before_the_send(driven: Driven) -> None:
     await waiting
     await until(lambda: "transmit" in driven.quic.log)
     assert driven.quic.log.index("task") < driven.quic.log.index("transmit")
+
+
+@pytest.mark.parametrize("due", [0, 1])
+async def test_tasks_of_tasks_run_before_the_send(driven: Driven, due: int) -> None:
+    """A send after the first ones has nothing to do in a server that starts a task for each stream."""
+    loop = asyncio.get_running_loop()
+    started: list[asyncio.Task[None]] = []
+
+    async def task(name: str) -> None:
+        driven.quic.log.append(name)
+        if name == "first":
+            started.append(loop.create_task(task("second")))
+
+    class Starter(FakeHandler):
+        def process(self) -> None:
+            driven.quic.due = due
+            started.append(loop.create_task(task("first")))
+
+    connection = FakeConnection()
+    connection.user_data = Starter(connection)
+    driven.quic.news = [connection]
+    await driven.arrive()
+    await until(lambda: len(started) == 2 and started[1].done())
+    await asyncio.sleep(0.01)
+    again = [] if due else ["transmit"]
+    assert driven.quic.log == ["receive", "first", "transmit", "second", *again]
 
 
 async def test_a_full_socket(driven: Driven) -> None:

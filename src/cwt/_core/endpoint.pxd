@@ -26,6 +26,7 @@ cdef class Endpoint(Host):
     cdef int64_t reset_second
     cdef int resets
     cdef public bint accepting
+    cdef readonly uint64_t written           # batches of datagrams that connections had to send
     cdef public object on_output             # called when `sending` gets its first connection; or None
 
     cdef int receive(

@@ -13,6 +13,7 @@ class Endpoint(Host):
     max_handshakes: int
     handshaking: set[Connection]
     accepting: bool
+    written: int
     on_output: Callable[[], None] | None
     connections: int
     def __init__(

@@ -298,6 +298,7 @@ cdef class Endpoint(Host):
             connection = self.sending[0]
             out = connection.send(now)
             if out is not None:
+                self.written += 1
                 return out
             self.sending.pop(0)
             connection.send_listed = False

@@ -77,6 +77,7 @@ class Endpoint:
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
         self._transmit_soon = False
+        self._transmit_again = False
         self._timeout_soon = False
         self._blocked = False
         self._unblocked: asyncio.Future[None] | None = None
@@ -159,8 +160,10 @@ class Endpoint:
         return waking
 
     def _transmit_behind(self, waking: bool) -> None:
-        """Transmit after the tasks that were woken since :meth:`_hold_transmit`."""
+        """Transmit after the tasks that were woken since :meth:`_hold_transmit`; if that sends nothing, once
+        more after the tasks that they have started, as a server does for each stream."""
         self._transmit_soon = waking
+        self._transmit_again = True
         self.wake()
 
     def _dispatch(self) -> None:
@@ -194,6 +197,7 @@ class Endpoint:
         self._transmit_soon = False
         if self.is_closed:
             return
+        written = self.quic.written
         try:
             sent = self._port.transmit(self.now())
         except OSError as error:
@@ -205,6 +209,10 @@ class Endpoint:
         self._dispatch()  # there may be room for more to send
         self._check_socket()
         self._arm()
+        if self._transmit_again:
+            self._transmit_again = False
+            if self.quic.written == written:
+                self.wake()
 
     def _check_socket(self) -> None:
         if self.on_socket_error is not None:

@@ -90,6 +90,7 @@ cdef class Pump:
         sent[0] = connection.write_batch(self.buffer, BUFFER, MAX_BATCH, now, &segment)
         if sent[0] == 0:
             return True
+        self.endpoint.written += 1
         self.held = sent[0]
         self.held_from = 0
         self.held_segment = segment

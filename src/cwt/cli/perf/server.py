@@ -54,7 +54,9 @@ class _Perf:
                 except (ValueError, EOFError, asyncio.LimitOverrunError) as error:
                     await stream.write(f"error: {error}\n".encode())
                 await stream.finish()
-                await self._discard(stream)  # leaving before its end would stop the client's writing
+                await self._discard(
+                    stream
+                )  # leaving before its end would stop the client's writing
         except _ENDED:
             pass  # whoever is there no more needs no answer
 
