@@ -329,6 +329,70 @@ def test_a_reset_overtakes_the_end_that_waits() -> None:
     assert not len(pair.client._streams)
 
 
+class Listener:
+    """A reader and writer of streams."""
+
+    def __init__(self) -> None:
+        self.news: list[str] = []
+
+    def on_readable(self) -> None:
+        self.news.append("readable")
+
+    def on_writable(self) -> None:
+        self.news.append("writable")
+
+
+def test_listeners_are_told_instead_of_events() -> None:
+    pair, session = connected()
+    stream = pair.client.open(session, True)
+    assert stream is not None and pair.client.stream(stream.stream_id) is stream
+    listener = Listener()
+    stream.reader = stream.writer = listener
+    assert stream.send(b"ping", True) == 4
+    pair.run()
+    pair.server.stream_send(stream.stream_id, b"pong", True)
+    pair.run()
+    assert listener.news == ["readable"]
+    assert stream.recv(100) == (b"pong", True)
+    assert pair.client.stream(stream.stream_id) is stream  # the writer may still want to know
+    pair.client_quic._writable[stream.stream_id] = None  # everything is acknowledged now
+    pair.run()
+    assert listener.news == ["readable", "writable"]
+    assert not pair.client_saw(wt.StreamReadable) and not pair.client_saw(wt.StreamWritable)
+    stream.release()
+    assert pair.client.stream(stream.stream_id) is None
+    assert not len(pair.client._streams)
+
+
+def test_listeners_learn_of_the_end_of_the_session_from_the_session() -> None:
+    pair, session = connected()
+    stream = pair.client.open(session, True)
+    assert stream is not None
+    listener = Listener()
+    stream.reader = stream.writer = listener
+    pair.run()
+    pair.server.close(session, 3)
+    pair.run()
+    assert pair.client_saw(wt.SessionClosed) == [wt.SessionClosed(session, 3, "", True)]
+    assert listener.news == []
+    assert not len(pair.client._streams)
+    assert stream.recv(10) is None
+    with pytest.raises(StreamStopped):
+        stream.send(b"x")
+
+
+@pytest.mark.parametrize("first", [BIDI[:1], BIDI, BIDI + b"\x40"])
+def test_a_preamble_in_two_pieces_is_read_once(first: bytes) -> None:
+    """The look at a new stream must not take the rest of a preamble for a whole one."""
+    rig = Rig()
+    session = rig.session()
+    rest = (BIDI + b"\x40\x00")[len(first) :] + b"\x40\x41\x00"
+    stream = rig.stream(first, bidirectional=True)
+    rig.write(stream, rest)
+    assert rig.saw(wt.StreamOpened) == [wt.StreamOpened(session, stream, True)]
+    assert rig.wt.stream_recv(stream) == (b"\x40\x41\x00", False)
+
+
 # -- early arrivals -------------------------------------------------------------------------------
 
 

@@ -160,8 +160,11 @@ class Endpoint:
         return waking
 
     def _transmit_behind(self, waking: bool) -> None:
-        """Transmit after the tasks that were woken since :meth:`_hold_transmit`; if that sends nothing, once
-        more after the tasks that they have started, as a server does for each stream."""
+        """Transmit after the tasks that were woken since :meth:`_hold_transmit`.
+
+        If that sends nothing, once more after the tasks that those have started, as a server does for each
+        stream.
+        """
         self._transmit_soon = waking
         self._transmit_again = True
         self.wake()
