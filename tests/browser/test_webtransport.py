@@ -96,6 +96,39 @@ async def test_echoes_one_megabyte(
     assert result == {"length": MEGABYTE, "sha256": sha256(pattern(MEGABYTE))}
 
 
+async def test_a_long_echo_agrees_on_packet_size_and_acknowledgements(
+    browser: Browser, serve: Serve, certificate: Certificate
+) -> None:
+    connections: list[Any] = []
+
+    async def handler(session: cwt.Session) -> None:
+        connections.append(session._connection.quic)
+        await echo_streams(session)
+
+    async with serve(handler) as url:
+        length = await browser.run(
+            """
+            const session = await connect(url, hash);
+            const stream = await session.createBidirectionalStream();
+            const [received] = await Promise.all([
+              readAll(stream.readable),
+              writeAll(stream.writable, pattern(length)),
+            ]);
+            session.close();
+            return received.length;
+            """,
+            url=url,
+            hash=certificate.sha256,
+            length=8 * MEGABYTE,
+        )
+    assert length == 8 * MEGABYTE
+    [connection] = connections
+    assert connection.stats().mtu > 1400
+    if browser.name == "firefox":  # it speaks version 00 of draft-ietf-quic-ack-frequency
+        assert connection.ack_frequency.early
+        assert connection.acks_application.sequence >= 0
+
+
 async def test_page_opens_one_stream_of_each_kind(
     browser: Browser, serve: Serve, certificate: Certificate
 ) -> None:

@@ -32,7 +32,8 @@ cdef class Router(PacketHandler):
     cdef Keyring keys
     cdef LossRecovery recovery
     cdef readonly AckFrequency ack_frequency
-    cdef AckTracker acks_initial, acks_handshake, acks_application
+    cdef AckTracker acks_initial, acks_handshake
+    cdef readonly AckTracker acks_application
     cdef readonly Streams streams
     cdef readonly Datagrams datagrams
     cdef readonly LocalIds local_ids

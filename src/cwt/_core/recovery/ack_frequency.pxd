@@ -9,7 +9,7 @@ from cwt._core.wire.frame cimport FrameRecord, PacketBuilder
 
 cdef class AckFrequency:
     cdef readonly bint supported             # by the peer
-    cdef bint early                          # it speaks version 00 of the draft
+    cdef readonly bint early                          # it speaks version 00 of the draft
     cdef int64_t min_delay, max_delay        # of the peer's transport parameters, nanoseconds
     cdef readonly uint64_t threshold         # ack-eliciting packets for an ACK, as last asked for
     cdef readonly int64_t delay              # nanoseconds until an ACK, as last asked for

@@ -23,7 +23,7 @@ cdef class AckTracker:
     cdef readonly uint64_t threshold         # ack-eliciting packets that make an ACK due
     cdef readonly uint64_t reordering        # packets behind a missing one that make an ACK due, 0 for never
     cdef int64_t reported                    # largest number in the last ACK, -1 for none
-    cdef int64_t sequence                    # of the last ACK_FREQUENCY frame, -1 for none
+    cdef readonly int64_t sequence                # of the last ACK_FREQUENCY frame, -1 for none
     cdef bint marked                         # the last packet was, with CE
     cdef uint64_t ecn[3]                     # ECT(0), ECT(1), CE
     cdef bint has_ecn
