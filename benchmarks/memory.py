@@ -21,6 +21,12 @@ from cwt.tls.development import development_certificate
 
 PAGE = os.sysconf("SC_PAGESIZE")
 CHUNK = bytes(65536)
+AT_ONCE = 32
+"""Sessions being opened at the same time."""
+WARM = 64
+"""Sessions before the first look, so that what is allocated once does not count."""
+CONFIG = cwt.Config(max_idle_timeout=0)
+LIMITS = cwt.Limits(max_connections=100_000, max_sessions=100_000)
 
 
 def resident() -> int:
@@ -57,7 +63,9 @@ async def idle(session: cwt.Session) -> None:
 async def server(certfile: str, keyfile: str, flood_size: int) -> None:
     flood = Flood(flood_size)
     routes: dict[str, Callable[[cwt.Session], Awaitable[None]]] = {"/idle": idle, "/flood": flood}
-    async with cwt.serve(routes, "127.0.0.1", 0, certfile=certfile, keyfile=keyfile) as running:
+    async with cwt.serve(
+        routes, "127.0.0.1", 0, certfile=certfile, keyfile=keyfile, config=CONFIG, limits=LIMITS
+    ) as running:
         print(json.dumps({"port": running.port}), flush=True)
         loop = asyncio.get_running_loop()
         while await loop.run_in_executor(None, sys.stdin.readline):
@@ -105,6 +113,23 @@ class ServerProcess:
             await self.process.wait()
 
 
+async def open_sessions(
+    url: str, count: int, opened: list[cwt.Session], options: dict[str, Any]
+) -> None:
+    """Have *count* sessions in *opened*."""
+    left = count - len(opened)
+
+    async def worker() -> None:
+        nonlocal left
+        while left > 0:
+            left -= 1
+            opened.append(await cwt.connect(url, **options))
+
+    async with asyncio.TaskGroup() as tasks:
+        for _ in range(AT_ONCE):
+            tasks.create_task(worker())
+
+
 async def measure(sessions: int, flood_size: int, seconds: float) -> dict[str, Any]:
     """Figures in bytes: memory of each idle session, and growth while the peer does not read."""
     certificate = development_certificate()
@@ -112,15 +137,15 @@ async def measure(sessions: int, flood_size: int, seconds: float) -> dict[str, A
         certificate.write(directory)
         process = await ServerProcess.start(directory, flood_size)
         url = f"https://127.0.0.1:{process.port}"
-        trust: dict[str, Any] = {"server_certificate_hashes": [certificate.sha256]}
+        trust: dict[str, Any] = {
+            "server_certificate_hashes": [certificate.sha256],
+            "config": CONFIG,
+        }
+        opened: list[cwt.Session] = []
         try:
-            opened = [await cwt.connect(f"{url}/idle", **trust)]
+            await open_sessions(f"{url}/idle", WARM, opened, trust)
             before = await process.figures()
-            while len(opened) <= sessions:
-                count = min(50, sessions + 1 - len(opened))
-                opened += await asyncio.gather(
-                    *(cwt.connect(f"{url}/idle", **trust) for _ in range(count))
-                )
+            await open_sessions(f"{url}/idle", WARM + sessions, opened, trust)
             idle_figures = await process.figures()
             await asyncio.gather(*(session.close() for session in opened))
             quiet = await process.figures()
@@ -144,7 +169,7 @@ async def measure(sessions: int, flood_size: int, seconds: float) -> dict[str, A
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sessions", type=int, default=1000)
+    parser.add_argument("--sessions", type=int, default=10_000)
     parser.add_argument("--flood", type=int, default=1_000_000_000, help="bytes")
     parser.add_argument("--seconds", type=float, default=3.0, help="the peer does not read for")
     parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)

@@ -14,7 +14,7 @@ from benchmarks.memory import measure
 async def test_memory_is_bounded() -> None:
     figures = await measure(sessions=200, flood_size=1_000_000_000, seconds=1.0)
     assert figures["idle_sessions"] == 200
-    assert figures["bytes_per_idle_session"] < 120_000
+    assert figures["bytes_per_idle_session"] < 30_000
     # The peer's window, and what may wait unsent, and no more.
     assert 500_000 < figures["flood_taken"] < 4_000_000
     assert figures["flood_growth"] < 8_000_000
