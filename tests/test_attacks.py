@@ -641,6 +641,46 @@ def test_streams_come_and_go_without_a_trace() -> None:
     assert grown < 40_000
 
 
+def test_ten_thousand_streams_leave_no_memory_behind() -> None:
+    count = 10_000
+    client, server = connected(
+        TransportConfig(grease=False, pacing=False, initial_max_streams_uni=count)
+    )
+
+    def each(first: int, data: bytes, offset: int, fin: bool) -> None:
+        for start in range(first, first + count, 100):
+            frames = [
+                stream(4 * index + 2, data, offset, fin) for index in range(start, start + 100)
+            ]
+            client.send(ONE_RTT, b"".join(frames) + ack(client.largest[ONE_RTT]))
+            client.received.clear()
+            client.datagrams.clear()
+            client.destinations.clear()
+
+    def turn(first: int) -> int:
+        each(first, b"x", 0, False)
+        assert server.stats().streams == count
+        held = tracemalloc.get_traced_memory()[0]
+        each(first, b"", 1, True)
+        for stream_id in server.readable():
+            assert server.stream_recv(stream_id) == (b"x", True)
+        assert server.stats().streams == 0
+        client.collect()  # MAX_STREAMS
+        return held
+
+    tracemalloc.start()
+    try:
+        turn(0)
+        before = tracemalloc.get_traced_memory()[0]
+        held = turn(count)
+        grown = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert server.termination is None
+    assert (held - before) / count < 5000  # of which 4096 for the data
+    assert grown < 50_000
+
+
 def test_a_reader_that_never_reads_stops_the_writer() -> None:
     client, server = connected(CONFIG, params=parameters(initial_max_data=2000).encode())
     stream_id = server.open_stream()
