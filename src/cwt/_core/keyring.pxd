@@ -16,7 +16,8 @@ cdef struct Opened:
 
 
 cdef class Keyring:
-    cdef list read, write                    # a Key or None for each packet number space
+    cdef Key read_initial, read_handshake, read_application        # each None while there is none
+    cdef Key write_initial, write_handshake, write_application
     cdef Key previous_read, next_read        # of 1-RTT
     cdef int64_t previous_until              # when the previous one goes, 0 while the peer may still use it
     cdef readonly bint key_phase
@@ -29,6 +30,8 @@ cdef class Keyring:
     cdef readonly uint64_t key_updates
 
     cdef int set_initial(self, uint32_t version, bytes dcid, bint is_client) except -1
+    cdef Key reading(self, int space)
+    cdef Key writing(self, int space)
     cdef bint can_read(self, int space) noexcept
     cdef bint can_write(self, int space) noexcept
     cdef void discard(self, int space) noexcept

@@ -21,36 +21,54 @@ cdef class Keyring:
     Spaces are 0 Initial, 1 Handshake, 2 application data.
     """
 
-    def __init__(self):
-        self.read = [None, None, None]
-        self.write = [None, None, None]
-
     cdef int set_initial(self, uint32_t version, bytes dcid, bint is_client) except -1:
-        self.read[0], self.write[0] = initial_keys(version, dcid, is_client)
+        self.read_initial, self.write_initial = initial_keys(version, dcid, is_client)
         return 0
 
     def install(self, int space, bint is_write, int cipher_suite, bytes secret, uint32_t version):
         """A secret of the TLS handshake (RFC 9001 Section 4.1.4)."""
-        (self.write if is_write else self.read)[space] = make_key(cipher_suite, secret, version)
-        if is_write and space == 2:
+        cdef Key key = make_key(cipher_suite, secret, version)
+        if space == 1 and is_write:
+            self.write_handshake = key
+        elif space == 1:
+            self.read_handshake = key
+        elif is_write:
+            self.write_application = key
             self.seal_limit = confidentiality_limit(cipher_suite)
+        else:
+            self.read_application = key
+
+    cdef Key reading(self, int space):
+        if space == 2:
+            return self.read_application
+        return self.read_initial if space == 0 else self.read_handshake
+
+    cdef Key writing(self, int space):
+        if space == 2:
+            return self.write_application
+        return self.write_initial if space == 0 else self.write_handshake
 
     cdef bint can_read(self, int space) noexcept:
-        return self.read[space] is not None
+        return self.reading(space) is not None
 
     cdef bint can_write(self, int space) noexcept:
-        return self.write[space] is not None
+        return self.writing(space) is not None
 
     cdef void discard(self, int space) noexcept:
-        self.read[space] = None
-        self.write[space] = None
+        # Of the handshake: those of 1-RTT stay.
+        if space == 0:
+            self.read_initial = None
+            self.write_initial = None
+        else:
+            self.read_handshake = None
+            self.write_handshake = None
 
     cdef int mask(self, int space, const uint8_t* samples, uint8_t* masks, size_t count) except -1:
-        return (<Key>self.read[space]).header_protection.mask(samples, masks, count)
+        return self.reading(space).header_protection.mask(samples, masks, count)
 
     cdef Key _key_for(self, int space, bint phase, uint64_t number):
         # The key a 1-RTT packet claims to be under (Section 6.3); others have but one.
-        cdef Key key = <Key>self.read[space]
+        cdef Key key = self.reading(space)
         if space != 2 or phase == self.key_phase:
             return key
         if self.previous_read is not None and number < self.read_phase_start:
@@ -94,18 +112,18 @@ cdef class Keyring:
         opened.length = end - packet.header_length - TAG_LENGTH
         if space == 2 and key is self.next_read:
             return 2
-        if packet.number < self.read_phase_start and key is self.read[space]:
+        if packet.number < self.read_phase_start and key is self.reading(space):
             self.read_phase_start = packet.number
         return 1
 
     cdef int _rotate(self, uint64_t number, uint64_t next_sent) except -1:
         # Into the next key phase, which starts at *number* from the peer and *next_sent* from us.
-        cdef Key key = <Key>self.read[2]
+        cdef Key key = self.read_application
         self.previous_read = key
         self.previous_until = 0
-        self.read[2] = self.next_read if self.next_read is not None else key.updated()
+        self.read_application = self.next_read if self.next_read is not None else key.updated()
         self.next_read = None
-        self.write[2] = (<Key>self.write[2]).updated()
+        self.write_application = self.write_application.updated()
         self.key_phase = not self.key_phase
         self.read_phase_start = number
         self.write_phase_start = next_sent
@@ -123,7 +141,7 @@ cdef class Keyring:
             self.previous_until = now + 3 * pto
 
     cdef int seal(self, int space, Packet* packets, size_t count) except -1:
-        cdef Key key = <Key>self.write[space]
+        cdef Key key = self.writing(space)
         cdef uint8_t samples[MAX_BATCH * SAMPLE_LENGTH]
         cdef uint8_t masks[MAX_BATCH * SAMPLE_LENGTH]
         cdef size_t i, j, number_offset, length
@@ -155,7 +173,7 @@ cdef class Keyring:
 
     cdef bint limit_near(self) noexcept:
         """Whether the present key has protected nearly as many packets as it may (Section 6.6)."""
-        return self.write[2] is not None and self.sealed >= self.seal_limit // 2
+        return self.write_application is not None and self.sealed >= self.seal_limit // 2
 
     cdef int check_limit(self) except -1:
         """TransportError(AEAD_LIMIT_REACHED) when there is no room for another batch (Section 6.6)."""
