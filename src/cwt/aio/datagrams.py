@@ -145,6 +145,8 @@ class Datagrams:
         return self
 
     async def __anext__(self) -> bytes:
+        if self._max_age is None and (data := self._flow.recv()) is not None:
+            return data
         try:
             return await self.receive()
         except Exception:
