@@ -53,6 +53,7 @@ cdef class Assembler:
     cdef int64_t pacing_at                   # when pacing lets the next packet go, 0 for now
     cdef uint64_t skip_at                    # packet number to leave out
     cdef int acks_only                       # packets since the last ack-eliciting one
+    cdef bint streams_turn                   # the packet before began with datagrams
     cdef bint handshake_sent                 # a Handshake packet went out
     cdef uint64_t packets_sent, bytes_sent
 
@@ -71,6 +72,7 @@ cdef class Assembler:
     cdef bint _start_draft(self, int space, uint8_t* out, size_t start, size_t size, Draft* draft) except -1
     cdef bint _fill(self, int space, Draft* draft, bint allow_data, int64_t now) except -1
     cdef void _ask_at_once(self, PacketBuilder* p) noexcept
+    cdef int _write_data(self, Draft* draft) except -1
     cdef void _fill_sample(self, uint8_t* out, Draft* draft) noexcept
     cdef bint _should_ping(self, Draft* draft, const uint8_t* start) noexcept
     cdef size_t _finish(

@@ -262,8 +262,7 @@ cdef class Assembler:
                 if self.recovery.probes[2] > 0:
                     self._ask_at_once(&draft.builder)
                 self.streams.write_control(&draft.builder, now, self.recovery.rtt.smoothed)
-                self.datagrams.write(&draft.builder, draft.whole)
-                self.streams.write_data(&draft.builder)
+                self._write_data(draft)
         if not draft.builder.ack_eliciting and (
             self.recovery.probes[space] > 0 or space == 2 and self._should_ping(draft, start)
         ):
@@ -275,6 +274,16 @@ cdef class Assembler:
         # A probe is answered at once, however seldom the peer acknowledges by now.
         if self.ack_frequency.asks_at_once() and can_record(p) and put_u8(&p.w, IMMEDIATE_ACK):
             record(p, IMMEDIATE_ACK, 0, 0, 0, False)
+
+    cdef int _write_data(self, Draft* draft) except -1:
+        # Datagrams come first, but not twice in a row while there is stream data, which they would stop.
+        cdef bint streams_first = self.streams_turn
+        if streams_first:
+            self.streams.write_data(&draft.builder)
+        self.streams_turn = self.datagrams.write(&draft.builder, draft.whole) and not streams_first
+        if not streams_first:
+            self.streams.write_data(&draft.builder)
+        return 0
 
     cdef void _fill_sample(self, uint8_t* out, Draft* draft) noexcept:
         # Header protection samples behind four bytes of number and payload (RFC 9001 Section 5.4.2).

@@ -121,6 +121,22 @@ def test_a_longer_datagram_opens_a_new_batch() -> None:
     assert server.stats().datagrams_dropped_outgoing == 0
 
 
+@pytest.mark.parametrize("size", [1000, 1160])
+def test_datagrams_without_end_leave_streams_their_turn(size: int) -> None:
+    client, server = connected(params=PARAMETERS)
+    stream_id = server.open_stream()
+    assert stream_id is not None
+    server.dgram_send_many([bytes(size)] * 100)
+    server.stream_send(stream_id, bytes(100_000))
+    client.received.clear()
+    client.collect()  # a window of ten packets
+    datagrams = {got.number for got in client.received if got.frame[0] & ~1 == 0x30}
+    streams = {got.number for got in client.received if got.frame[0] & ~7 == 0x08}
+    assert len(datagrams | streams) >= 9
+    assert len(datagrams) >= 4
+    assert len(streams - datagrams) >= 4
+
+
 def test_the_lost_are_counted() -> None:
     client, server = connected(params=PARAMETERS)
     server.dgram_send_many([b"one", b"two"])

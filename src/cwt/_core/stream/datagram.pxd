@@ -50,7 +50,7 @@ cdef class Datagrams:
     cdef int on_datagram(self, DataFrame* frame) except -1
     cdef DatagramFlow _flow_of(self, DataFrame* frame)
     cdef bint wants_to_send(self) noexcept
-    cdef int write(self, PacketBuilder* p, bint is_full) except -1
+    cdef bint write(self, PacketBuilder* p, bint is_full) except -1
     cdef bint send(self, object data, DatagramFlow flow) except -1
     cdef DatagramFlow open(self, uint64_t id)
     cdef list take_ready(self)

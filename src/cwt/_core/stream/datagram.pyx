@@ -229,8 +229,8 @@ cdef class Datagrams:
     cdef bint wants_to_send(self) noexcept:
         return self.outgoing.count > 0
 
-    cdef int write(self, PacketBuilder* p, bint is_full) except -1:
-        # Whole datagrams, oldest first, while they fit; without a length when one fills the packet but
+    cdef bint write(self, PacketBuilder* p, bint is_full) except -1:
+        # Whole datagrams, oldest first, while they fit, and whether there was one; without a length when one fills the packet but
         # for a byte or two, which become PADDING.  *is_full*: no packet has more room than this one.
         cdef DatagramQueue queue = self.outgoing
         cdef Entry* entry
@@ -264,7 +264,7 @@ cdef class Datagrams:
         if self.crowded and not queue.is_crowded(4):
             self.crowded = False
             self.news = True
-        return 0
+        return written > 0
 
     cdef bint send(self, object data, DatagramFlow flow) except -1:
         # Whether there was room for it.
