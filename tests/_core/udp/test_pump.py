@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
 import select
+import shutil
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,6 +20,7 @@ from cwt._core.connection import Connection
 from cwt._core.wire import packet
 from cwt.config import TransportConfig
 from tests._core.raw_peer import NAME, client_context, server_context
+from tests._core.udp.test_socket import NETWORK
 
 CONFIG = TransportConfig(initial_rtt=0.05)
 PATIENCE = 30.0
@@ -25,8 +30,10 @@ PATIENCE = 30.0
 class Port:
     """An endpoint at its socket."""
 
-    def __init__(self, switches: dict[str, bool] | None = None, **options: Any) -> None:
-        self.socket = quic.UdpSocket.bind("127.0.0.1", 0, **(switches or {}))
+    def __init__(
+        self, switches: dict[str, bool] | None = None, *, host: str = "127.0.0.1", **options: Any
+    ) -> None:
+        self.socket = quic.UdpSocket.bind(host, 0, **(switches or {}))
         self.endpoint = quic.Endpoint(CONFIG, **options)
         self.pump = quic.Pump(self.endpoint, self.socket)
         self.connections: list[Connection] = []
@@ -134,6 +141,121 @@ def test_connections_of_one_socket(ports: tuple[Port, Port]) -> None:
 
     drive([server, client], all_there)
     assert sorted(received.values()) == [bytes([index]) * 50_000 for index in range(5)]
+
+
+def ready_to_send(sender: Port, remotes: list[Any]) -> list[Connection]:
+    """Connections of *sender* whose first datagrams are due; its *remotes* need not be there."""
+    now = time.monotonic()
+    return [sender.endpoint.connect(NAME, each, client_context(), now) for each in remotes]
+
+
+def test_peers_share_a_system_call(ports: tuple[Port, Port]) -> None:
+    server, client = ports
+    connections = ready_to_send(client, [server.address] * 5)
+    assert client.pump.transmit(time.monotonic())
+    counters = client.socket.counters
+    assert counters.datagrams_sent == 5
+    assert counters.send_calls == (1 if client.socket.mmsg else 5)
+    drive([server, client], lambda: all(each.is_established for each in connections))
+
+
+def test_more_peers_than_a_system_call_takes(ports: tuple[Port, Port]) -> None:
+    server, client = ports
+    connections = ready_to_send(client, [server.address] * 150)
+    drive([server, client], lambda: all(each.is_established for each in connections))
+
+
+def test_one_peer_out_of_reach(ports: tuple[Port, Port]) -> None:
+    # A socket of IPv4 cannot send to IPv6; whoever else is in the batch gets theirs.
+    server, client = ports
+    there, nowhere = server.address, ("2001:db8::1", 9)
+    connections = ready_to_send(client, [nowhere, there, nowhere, nowhere, there, there, nowhere])
+    assert client.pump.transmit(time.monotonic())
+    counters = client.socket.counters
+    assert (counters.datagrams_sent, counters.send_errors) == (3, 4)
+    drive([server, client], lambda: sum(each.is_established for each in connections) == 3)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="GSO is Linux'")
+def test_offload_that_fails_in_the_middle_of_a_batch(ports: tuple[Port, Port]) -> None:
+    server, client = ports
+    now = time.monotonic()
+    connections = [
+        client.endpoint.connect(NAME, server.address, client_context(), now) for _ in range(5)
+    ]
+    drive([server, client], lambda: all(each.is_established for each in connections))
+    lost = sum(each.stats().packets_lost for each in connections)
+    with socket.socket(fileno=os.dup(client.socket.fileno())) as same:
+        same.setsockopt(socket.SOL_SOCKET, 11, 1)  # SO_NO_CHECK, which GSO cannot do
+    for index, connection in enumerate(connections):
+        stream_id = connection.open_stream(False)
+        assert stream_id is not None
+        connection.stream_send(stream_id, bytes(10 if index < 2 else 9_000), True)
+    assert client.pump.transmit(time.monotonic())
+    assert client.socket.gso is False
+    received = 0
+
+    def all_there() -> bool:
+        nonlocal received
+        for accepted in server.connections:
+            for stream_id in accepted.readable():
+                while (got := accepted.stream_recv(stream_id)) is not None:
+                    received += len(got[0])
+        return received == 2 * 10 + 3 * 9_000
+
+    drive([server, client], all_there)
+    assert sum(each.stats().packets_lost for each in connections) == lost
+    assert client.socket.counters.send_errors == 0
+
+
+# Packets to a neighbour that never answers stay in the send buffer until the system gives them up.
+BLOCKED = """
+import os, select, socket, sys, time
+from cwt import quic
+from tests._core.udp.test_pump import Port, ready_to_send
+port = Port(host="10.9.0.1")
+with socket.socket(fileno=os.dup(port.socket.fileno())) as same:
+    same.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 20000)
+connections = ready_to_send(port, [("10.9.0.2", 9)] * 40)
+done = []
+while not done or not done[-1]:
+    if done:
+        assert select.select([], [port.socket.fileno()], [], 60)[1]
+    done.append(port.pump.transmit(time.monotonic()))
+counters = port.socket.counters
+print(len(done) > 1, counters.send_blocked > 0, counters.datagrams_sent, counters.send_errors)
+print(sum(each.stats().packets_sent for each in connections))
+"""
+
+
+@pytest.mark.parametrize("mmsg", ["0", "1"])
+def test_a_full_socket_gets_the_rest_later(mmsg: str) -> None:
+    namespace = ["unshare", "-rn", "sh", "-c"]
+    if (
+        not shutil.which("unshare")
+        or subprocess.run([*namespace, NETWORK], capture_output=True).returncode
+    ):
+        pytest.skip("no network namespaces here")
+    result = subprocess.run(
+        [*namespace, f'{NETWORK} && exec "$0" -c "$1"', sys.executable, BLOCKED],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "CWT_MMSG": mmsg},
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert result.stdout.split() == ["True", "True", "40", "0", "40"], result.stderr
+
+
+def test_a_pass_takes_so_much(ports: tuple[Port, Port]) -> None:
+    server, _ = ports
+    if server.socket.receive_buffer < 4 << 20:
+        pytest.skip("the socket does not hold what is to be taken")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for _ in range(2000):
+            sock.sendto(b"x", server.address)
+    passes = 1
+    while server.pump.receive(time.monotonic()):
+        passes += 1
+    assert server.socket.counters.datagrams_received == 2000
+    assert 2 <= passes <= 10
 
 
 def test_answers_without_a_connection(ports: tuple[Port, Port]) -> None:

@@ -11,8 +11,16 @@ from cwt._core.keyring cimport MAX_BATCH
 from cwt._core.udp.socket cimport Received, UdpSocket
 
 cdef enum:
-    BUFFER = 65507           # the largest UDP payload, and so the largest batch
-    BUDGET = 1 << 20         # bytes of one call, about a millisecond of work
+    BATCH = 65507            # the largest UDP payload, and so the largest batch
+    BUDGET = 1_000_000       # estimated nanoseconds of one call
+    PACKET_COST = 700        # nanoseconds of a packet, besides
+    BYTES_A_NANOSECOND = 2   # to copy, protect and copy again
+
+
+cdef inline size_t cost_of(size_t length, size_t segment_size) noexcept:
+    # Of datagrams of one size, the last perhaps shorter; the least for none.
+    cdef size_t count = (length + segment_size - 1) // segment_size if segment_size else 1
+    return count * PACKET_COST + length // BYTES_A_NANOSECOND
 
 
 @cython.final
@@ -28,7 +36,7 @@ cdef class Pump:
         self.endpoint = endpoint
         self.socket = socket
         self.clock = clock
-        self.buffer = <uint8_t*>PyMem_Malloc(BUFFER)
+        self.buffer = <uint8_t*>PyMem_Malloc(2 * BATCH)
         if self.buffer == NULL:
             raise MemoryError
 
@@ -39,21 +47,21 @@ cdef class Pump:
         """Take what the socket has, up to about a millisecond of work; True when more is waiting."""
         cdef int64_t time = nanoseconds(now)
         cdef int count, i
-        cdef size_t total = 0
+        cdef size_t spent = 0
         cdef Received* message
-        while total < BUDGET:
+        while spent < BUDGET:
             count = self.socket.receive()
-            if count == 0:
-                return False
-            if total and self.clock is not None:
+            if spent and self.clock is not None:
                 time = nanoseconds(self.clock())
             for i in range(count):
                 message = self.socket.message(i)
-                total += message.length + 64
+                spent += cost_of(message.length, message.segment_size)
                 self.endpoint.receive(
                     message.data, message.length, message.segment_size, self.socket.source(i),
                     self.socket.destination(i), message.ecn, time,
                 )
+            if count == 0 or self.socket.drained:
+                return False
         return True
 
     def transmit(self, double now):
@@ -64,53 +72,43 @@ cdef class Pump:
         cdef int64_t time = nanoseconds(now)
         cdef Connection connection
         cdef list waiting
-        cdef size_t total = 0, sent
+        cdef size_t spent = 0, size, segment
         cdef Py_ssize_t i
         if not self._flush() or not self._transmit_stateless():
             return False
-        while self.endpoint.sending and total < BUDGET:
+        while self.endpoint.sending and spent < BUDGET:
             waiting, self.endpoint.sending = self.endpoint.sending, []
             for i in range(len(waiting)):
-                connection = <Connection>waiting[i]
-                sent = 0
-                if not self._transmit(connection, time, &sent):
+                if not self._make_room():
                     self.endpoint.sending = waiting[i:] + self.endpoint.sending
                     return False
-                total += sent + 64
-                if sent:
+                connection = <Connection>waiting[i]
+                segment = 0
+                size = connection.write_batch(self.buffer + self.used, BATCH, MAX_BATCH, time, &segment)
+                spent += cost_of(size, segment)
+                if size:
+                    self.socket.stage(
+                        self.buffer + self.used, size, segment, connection.paths.to,
+                        connection.paths.from_,
+                    )
+                    self.used += size
+                    self.endpoint.written += 1
                     self.endpoint.sending.append(connection)
                 else:
                     connection.send_listed = False
                     self.endpoint.arm(connection, time)
-        return True
-
-    cdef bint _transmit(self, Connection connection, int64_t now, size_t* sent) except -1:
-        # One batch of one connection; False when the socket would block.
-        cdef size_t segment = 0
-        sent[0] = connection.write_batch(self.buffer, BUFFER, MAX_BATCH, now, &segment)
-        if sent[0] == 0:
-            return True
-        self.endpoint.written += 1
-        self.held = sent[0]
-        self.held_from = 0
-        self.held_segment = segment
-        self.held_to = connection.paths.to
-        self.held_source = connection.paths.from_
         return self._flush()
 
+    cdef bint _make_room(self) except -1:
+        # For one more batch, however large; False when the socket would block.
+        return (self.used <= BATCH and self.socket.can_stage()) or self._flush()
+
     cdef bint _flush(self) except -1:
-        # Whether the buffer is empty now.
-        if self.held == 0:
-            return True
-        if self.socket.send(
-            self.buffer + self.held_from, self.held, self.held_segment, self.held_to,
-            self.held_source, 0,
-        ):
-            self.held = 0
-            return True
-        self.held_from += self.socket.sent
-        self.held -= self.socket.sent
-        return False
+        # Send what was staged; whether the buffer is empty now.
+        if not self.socket.flush():
+            return False
+        self.used = 0
+        return True
 
     cdef bint _transmit_stateless(self) except -1:
         cdef bytes data

@@ -45,6 +45,18 @@ cdef class UdpSocket:
     cdef tuple source(self, int i)
     cdef tuple destination(self, int i)
 
+    # Requests that wait for flush(), which starts at `first`; their bytes must stay where they are.
+    cdef int staged, first
+    cdef bint drained        # the last receive() took all there was
+
+    # As send(), but later and together with others; the caller keeps to `can_stage`.
+    cdef bint can_stage(self) noexcept
+    cdef int stage(
+        self, const uint8_t* data, size_t length, size_t segment_size, object to, object source
+    ) except -1
+    # 1: all are done with, as after send(); 0: it would block.
+    cdef int flush(self) except -2
+
     # 1: the segments were sent, or dropped by a network error that is counted; 0: it would block, and
     # `sent` tells how far it came. A `source` (host, port) of None leaves the choice to routing.
     cdef int send(
@@ -54,6 +66,10 @@ cdef class UdpSocket:
 
     cdef int prepare(self, bint gso, bint gro, bint mmsg) except -1
     cdef void keep(self, int count) noexcept
+    cdef int hand_over(
+        self, const uint8_t* data, size_t length, size_t segment_size, int ecn
+    ) except -2
+    cdef int sendable(self) noexcept
     cdef int send_offload(
         self, const uint8_t* data, size_t length, size_t segment_size, int ecn
     ) noexcept

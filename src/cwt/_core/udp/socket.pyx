@@ -16,8 +16,8 @@ from posix.mman cimport (
 )
 
 from cwt._core.udp.system cimport (
-    AF_INET, AF_INET6, CWT_LINUX, INET6_ADDRSTRLEN, Message, Peer, cwt_set_gro,
-    cwt_has_gso, cwt_recvmmsg, cwt_recvmsg, cwt_sendmmsg, cwt_sendmsg, cwt_set_options, cwt_set_v4,
+    AF_INET, AF_INET6, CWT_LINUX, INET6_ADDRSTRLEN, Message, Peer, Request, cwt_set_gro,
+    cwt_has_gso, cwt_recvmmsg, cwt_recvmsg, cwt_send_requests, cwt_sendmmsg, cwt_sendmsg, cwt_set_options, cwt_set_v4,
     cwt_set_v6, if_nametoindex, inet_ntop, inet_pton,
 )
 
@@ -33,6 +33,7 @@ cdef enum:
     MAX_GSO_SEGMENTS = 64    # all kernels since 4.18 take as many
     MAX_GSO_LENGTH = 65507   # UDP payload of the largest IPv4 packet
     BUFFER_LENGTH = 4 << 20
+    STAGED = 32              # requests that may wait for one system call
     MAX_ERRORS = 16          # transient errors in a row after which the loop gets its turn
 
 # Fills the cache of addresses: no caller can pass it.
@@ -45,6 +46,7 @@ cdef struct State:
     Peer destination
     Peer to
     Peer from_
+    Request[STAGED] requests
     int slots
     uint8_t* buffers
 
@@ -136,6 +138,20 @@ cdef int look_up(UdpSocket self, object address, Peer* peer) except -1:
         self.state.targets[slot] = peer[0]
     else:
         peer[0] = self.state.targets[slot]
+    return 0
+
+
+cdef int look_up_both(
+    UdpSocket self, object to, object source, Peer* to_peer, Peer* source_peer
+) except -1:
+    if self.fd < 0:
+        self.fail(EBADF)
+    look_up(self, to, to_peer)
+    source_peer.family = 0
+    if source is not None:
+        look_up(self, source, source_peer)
+        if is_wildcard(source_peer):
+            source_peer.family = 0
     return 0
 
 
@@ -243,6 +259,7 @@ cdef class UdpSocket:
                     if cwt_recvmsg(self.fd, &state.messages[result], SLOT_LENGTH) != 1:
                         break  # if it was an error, the next call will see whether it lasts
                     result += 1
+            self.drained = result < state.slots
             if result > 0:
                 self.keep(result)
                 if self.count:
@@ -320,18 +337,16 @@ cdef class UdpSocket:
         self, const uint8_t* data, size_t length, size_t segment_size, object to, object source,
         int ecn
     ) except -2:
+        look_up_both(self, to, source, &self.state.to, &self.state.from_)
+        return self.hand_over(data, length, segment_size, ecn)
+
+    cdef int hand_over(
+        self, const uint8_t* data, size_t length, size_t segment_size, int ecn
+    ) except -2:
+        # send(), to and from the addresses in the state.
         cdef int result = 1
         cdef bint offload
         self.sent = 0
-        if self.fd < 0:
-            self.fail(EBADF)
-        look_up(self, to, &self.state.to)
-        if source is None:
-            self.state.from_.family = 0
-        else:
-            look_up(self, source, &self.state.from_)
-            if is_wildcard(&self.state.from_):
-                self.state.from_.family = 0
         if not segment_size or segment_size > length:
             segment_size = length
         while self.sent < length and result == 1:
@@ -343,6 +358,75 @@ cdef class UdpSocket:
         if result < 0:
             self.fail(self.last_error)
         return result
+
+    cdef bint can_stage(self) noexcept:
+        return self.staged < STAGED
+
+    cdef int stage(
+        self, const uint8_t* data, size_t length, size_t segment_size, object to, object source
+    ) except -1:
+        cdef Request* request = &self.state.requests[self.staged]
+        look_up_both(self, to, source, &request.to, &request.from_)
+        request.data = data
+        request.length = length
+        request.segment_size = segment_size if segment_size < length else 0
+        self.staged += 1
+        return 0
+
+    cdef int flush(self) except -2:
+        cdef Request* request
+        cdef int result, count
+        while self.first < self.staged:
+            count = self.sendable()
+            if count > 1:
+                self.send_calls += 1
+                result = cwt_send_requests(
+                    self.fd, self.family, &self.state.requests[self.first], count
+                )
+                if result > 0:
+                    for count in range(result):
+                        request = &self.state.requests[self.first + count]
+                        self.bytes_sent += request.length
+                        self.datagrams_sent += 1 if not request.segment_size else (
+                            (request.length + request.segment_size - 1) // request.segment_size
+                        )
+                    self.first += result
+                    continue
+                if result == -EAGAIN:
+                    return self.not_sent(EAGAIN, 0)
+                if result == -ENOSYS:
+                    self.mmsg = False
+            # One by one: what goes wrong is about the first.
+            request = &self.state.requests[self.first]
+            self.state.to = request.to
+            self.state.from_ = request.from_
+            try:
+                result = self.hand_over(request.data, request.length, request.segment_size, 0)
+            except OSError:
+                self.first = self.staged = 0
+                raise
+            if result == 0:
+                request.data += self.sent
+                request.length -= self.sent
+                return 0
+            self.first += 1
+        self.first = self.staged = 0
+        return 1
+
+    cdef int sendable(self) noexcept:
+        # How many requests from the first on the kernel takes as they are.
+        cdef const Request* request
+        cdef int i
+        if not self.mmsg:
+            return 0
+        for i in range(self.first, self.staged):
+            request = &self.state.requests[i]
+            if request.segment_size and (
+                not self.gso or request.length > MAX_GSO_LENGTH
+                or request.length > MAX_GSO_SEGMENTS * request.segment_size
+            ):
+                return i - self.first
+        return self.staged - self.first
 
     cdef int send_offload(
         self, const uint8_t* data, size_t length, size_t segment_size, int ecn

@@ -53,6 +53,14 @@ cdef extern from *:
         cwt_peer destination;   /* without the port */
     } cwt_message;
 
+    typedef struct {
+        const uint8_t *data;
+        size_t length;
+        size_t segment_size;    /* 0: one datagram */
+        cwt_peer to;
+        cwt_peer from;
+    } cwt_request;
+
     typedef union {
         struct sockaddr any;
         struct sockaddr_in v4;
@@ -362,6 +370,40 @@ cdef extern from *:
     #endif
     }
 
+    /* Each request as it is, up to CWT_BATCH of them: how many were taken. */
+    static int cwt_send_requests(
+        int fd, int family, const cwt_request *requests, int count
+    ) {
+    #if CWT_LINUX
+        struct mmsghdr headers[CWT_BATCH];
+        struct iovec vectors[CWT_BATCH];
+        cwt_sockaddr names[CWT_BATCH];
+        cwt_control controls[CWT_BATCH];
+        int ready = 0, sent;
+        for (; ready < count && ready < CWT_BATCH; ready++) {
+            const cwt_request *r = &requests[ready];
+            struct msghdr *header = &headers[ready].msg_hdr;
+            int error = cwt_address_header(
+                header, &names[ready], &controls[ready], family, &r->to, &r->from, 0,
+                r->segment_size);
+            if (error && !ready)
+                return error;
+            if (error)
+                break;
+            vectors[ready].iov_base = (void *)r->data;
+            vectors[ready].iov_len = r->length;
+            header->msg_iov = &vectors[ready];
+            header->msg_iovlen = 1;
+            headers[ready].msg_len = 0;
+        }
+        sent = sendmmsg(fd, headers, (unsigned)ready, MSG_DONTWAIT);
+        return sent < 0 ? -errno : sent;
+    #else
+        (void)fd; (void)family; (void)requests; (void)count;
+        return -ENOSYS;
+    #endif
+    }
+
     static int cwt_option(int fd, int level, int name, int value) {
         return setsockopt(fd, level, name, &value, sizeof value) < 0 ? -errno : 0;
     }
@@ -432,6 +474,13 @@ cdef extern from *:
         Peer source
         Peer destination
 
+    ctypedef struct Request "cwt_request":
+        const uint8_t* data
+        size_t length
+        size_t segment_size
+        Peer to
+        Peer from_ "from"
+
     int cwt_recvmsg(int fd, Message* message, size_t room) noexcept nogil
     int cwt_recvmmsg(int fd, Message* messages, int count, size_t room) noexcept nogil
     int cwt_sendmsg(
@@ -442,6 +491,7 @@ cdef extern from *:
         int fd, int family, const Peer* to, const Peer* source, int ecn,
         const uint8_t* data, size_t length, size_t segment_size
     ) noexcept nogil
+    int cwt_send_requests(int fd, int family, const Request* requests, int count) noexcept nogil
     int cwt_has_gso(int fd) noexcept nogil
     int cwt_set_gro(int fd, int on) noexcept nogil
     void cwt_set_options(int fd, int family) noexcept nogil
