@@ -230,8 +230,9 @@ cdef class Datagrams:
         return self.outgoing.count > 0
 
     cdef bint write(self, PacketBuilder* p, bint is_full) except -1:
-        # Whole datagrams, oldest first, while they fit, and whether there was one; without a length when one fills the packet but
-        # for a byte or two, which become PADDING.  *is_full*: no packet has more room than this one.
+        # Whole datagrams, oldest first, while they fit, and whether there was one; without a length when
+        # one fills the packet but for a byte or two, which become PADDING.  *is_full*: no packet has more
+        # room than this one.
         cdef DatagramQueue queue = self.outgoing
         cdef Entry* entry
         cdef size_t length, own, with_length
