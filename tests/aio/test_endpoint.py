@@ -39,9 +39,6 @@ class FakeHandler:
         if self.error is not None:
             raise self.error
 
-    def retry_streams(self) -> None:
-        self.calls += 100
-
     def lost(self, error: Exception) -> None:
         self.lost_with = error
 
@@ -316,13 +313,6 @@ async def test_a_bug_ends_one_connection(driven: Driven, caplog: pytest.LogCaptu
     assert isinstance(broken.user_data.lost_with, cwt.TransportError)
     assert other.user_data.calls == 1
     assert "ZeroDivisionError" in caplog.text
-
-
-async def test_who_waits_for_streams_is_asked(driven: Driven) -> None:
-    handler = FakeHandler(FakeConnection())
-    driven.endpoint.stream_waiters.add(handler)  # type: ignore[arg-type]
-    await driven.arrive()
-    assert handler.calls == 100
 
 
 async def test_closing(driven: Driven) -> None:

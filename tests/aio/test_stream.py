@@ -467,7 +467,7 @@ class TestScale:
             connection = session._connection
             await until(lambda: not connection.senders)
             assert not connection.receivers
-            assert not connection.endpoint.stream_waiters
+            assert not connection.wants_streams
 
     async def test_priority(self, pair: Pair) -> None:
         stream = await pair.client.open_uni()

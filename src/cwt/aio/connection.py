@@ -45,6 +45,7 @@ class Connection:
         "senders",
         "sessions",
         "wants_datagram_room",
+        "wants_streams",
         "wt",
     )
 
@@ -71,6 +72,8 @@ class Connection:
         self.is_lost = False
         self.wants_datagram_room = False
         """A session waits until fewer datagrams are unsent."""
+        self.wants_streams = False
+        """A session waits until the peer allows more streams."""
         self._ending: dict[int, asyncio.Future[None]] = {}
         """The ended sessions whose last bytes the peer has not acknowledged yet."""
         self._timer: asyncio.TimerHandle | None = None
@@ -98,6 +101,8 @@ class Connection:
             self.wants_datagram_room = False
             for session in self.sessions.values():
                 session.datagrams._on_writable()
+        if self.wants_streams:
+            self._retry_streams()
         if self._ending:
             self._check_ending()
         if not self.is_lost:
@@ -105,13 +110,12 @@ class Connection:
             if error is not None:
                 self.lost(error)
 
-    def retry_streams(self) -> None:
-        """Open streams for those who wait for the peer to allow more."""
-        waiting = False
+    def _retry_streams(self) -> None:
+        """Open streams for those who wait: MAX_STREAMS is news, so the peer may allow more now."""
+        self.wants_streams = False
         for session in self.sessions.values():
-            waiting |= session._retry_streams()
-        if not waiting:
-            self.endpoint.stream_waiters.discard(self)
+            if session._retry_streams():
+                self.wants_streams = True
 
     def lost(self, error: Exception) -> None:
         """The connection is gone, and its sessions with it."""
@@ -126,7 +130,6 @@ class Connection:
             waiter.set_result(None)
         self._ending.clear()
         self._cancel_timer()
-        self.endpoint.stream_waiters.discard(self)
 
     # For sessions
 

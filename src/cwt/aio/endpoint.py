@@ -31,9 +31,6 @@ class Handler(Protocol):
     def process(self) -> None:
         """The connection has news."""
 
-    def retry_streams(self) -> None:
-        """Something was received: the peer may allow more streams now."""
-
     def lost(self, error: Exception) -> None:
         """The connection failed and takes no more part."""
 
@@ -68,7 +65,6 @@ class Endpoint:
         self.quic = endpoint
         self.sock = sock
         self.now = monotonic_clock(self.loop)
-        self.stream_waiters: set[Handler] = set()
         self.is_closed = False
         self.on_socket_error: Callable[[int], None] | None = None
         """Called with the errno when the socket has failed to send or receive, after every try."""
@@ -112,7 +108,6 @@ class Endpoint:
             self._timer.cancel()
             self._timer = None
         self._port.close()
-        self.stream_waiters.clear()
         if not self._closed.done():
             self._closed.set_result(None)
 
@@ -150,9 +145,6 @@ class Endpoint:
             logger.warning("receiving on %s failed: %s", self.local_address, error)
         self._dispatch()
         self._check_socket()
-        if self.stream_waiters:
-            for handler in list(self.stream_waiters):
-                handler.retry_streams()
 
     def _hold_transmit(self) -> bool:
         """Let :meth:`wake` do nothing; returns what :meth:`_transmit_behind` takes."""

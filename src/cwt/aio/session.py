@@ -248,7 +248,7 @@ class Session:
         waiter: asyncio.Future[BiStream | SendStream] = self._connection.loop.create_future()
         queue = self._openers.setdefault(bidirectional, deque())
         queue.append(waiter)
-        self._connection.endpoint.stream_waiters.add(self._connection)
+        self._connection.wants_streams = True
         try:
             return await waiter
         except BaseException:
