@@ -205,5 +205,6 @@ def bulk(load: Load, tls: Contexts) -> tuple[Figures, Figures]:
         client, server = run_pair(
             partial(_client, ours, theirs.local_address, tls.client, load),
             partial(_server, theirs, tls.server, load),
+            cpus=(1, 0) if load.download else (0, 1),  # the sender is always on the first
         )
     return (server, client) if load.download else (client, server)

@@ -114,12 +114,10 @@ def _child(end: End, channel: Channel, result: int) -> None:
         os._exit(status)
 
 
-def _pin(index: int) -> None:
-    # Each end has a CPU of its own: else the scheduler may put both on one, and take long to notice.
+def _pin(cpu: int) -> None:
     if hasattr(os, "sched_setaffinity"):
         allowed = sorted(os.sched_getaffinity(0))
-        if len(allowed) >= 2:
-            os.sched_setaffinity(0, {allowed[index]})
+        os.sched_setaffinity(0, {allowed[cpu % len(allowed)]})
 
 
 def _start(
@@ -156,16 +154,22 @@ def _collect(pipes: list[int], until: float) -> list[bytes]:
 
 
 def run_pair(
-    first: End, second: End, *, time_limit: float = TIME_LIMIT, pin: bool = True
+    first: End,
+    second: End,
+    *,
+    time_limit: float = TIME_LIMIT,
+    cpus: tuple[int, int] | None = (0, 1),
 ) -> tuple[Figures, Figures]:
     """Run the two ends at the same time, each in a process of its own; their figures.
 
-    With *pin* each has a CPU of its own, too.  Raises EndFailed with the traceback of an end that failed.
+    Each has a CPU of its own, too, unless *cpus* is None: else the scheduler may put both on one, and take
+    long to notice.  CPUs are not alike, so what is compared should run on the same one.  Raises EndFailed
+    with the traceback of an end that failed.
     """
     channels = socket.socketpair()
     children = [
-        _start(first, 0 if pin else None, *channels),
-        _start(second, 1 if pin else None, *reversed(channels)),
+        _start(first, cpus[0] if cpus else None, *channels),
+        _start(second, cpus[1] if cpus else None, *reversed(channels)),
     ]
     for channel in channels:
         channel.close()

@@ -212,16 +212,19 @@ def run(
     config: cwt.Config = CONFIG,
     *,
     time_limit: float = TIME_LIMIT,
-    pin: bool = True,
+    cpus: tuple[int, int] | None = (0, 1),
 ) -> dict[str, Any]:
-    """Run *work* in a client's process, with a server in another; what it returned."""
+    """Run *work* in a client's process, with a server in another; what it returned.
+
+    *cpus* are those of the client and of the server: see :func:`benchmarks.processes.run_pair`.
+    """
     certificate = development_certificate()
     with TemporaryDirectory() as directory:
         certfile, keyfile = certificate.write(directory)
-        _, client = run_pair(
-            partial(_serve, str(certfile), str(keyfile), config),
+        client, _ = run_pair(
             partial(_connect, work, certificate.sha256, config),
+            partial(_serve, str(certfile), str(keyfile), config),
             time_limit=time_limit,
-            pin=pin,
+            cpus=cpus,
         )
     return client.details

@@ -37,7 +37,8 @@ def transfer(
     direction: str, total: int, config: cwt.Config = sessions.CONFIG
 ) -> tuple[Figures, Figures]:
     """Move *total* bytes over one stream of a session; the figures of the sender and of the receiver."""
-    found = sessions.run(partial(_transfer, direction, total), config)
+    cpus = (0, 1) if direction == "upload" else (1, 0)  # the sender is always on the first
+    found = sessions.run(partial(_transfer, direction, total), config, cpus=cpus)
     ours = Figures(found["client_cpu"], found["seconds"], total, 1)
     theirs = Figures(found["server_cpu"], found["seconds"], total, 1)
     return (ours, theirs) if direction == "upload" else (theirs, ours)
@@ -136,7 +137,7 @@ def requests(effort: Effort) -> Iterator[Result]:
     )
     # Nothing goes on at the same time here, so where the two processes run is the scheduler's affair.
     single = [
-        sessions.run(partial(_requests, effort.amount(3000), 1), pin=False)
+        sessions.run(partial(_requests, effort.amount(3000), 1), cpus=None)
         for _ in range(effort.rounds)
     ]
     p50, p99 = spread(found["p50"] for found in single), spread(found["p99"] for found in single)
