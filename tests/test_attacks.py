@@ -528,6 +528,25 @@ def test_a_stream_full_of_gaps() -> None:
     assert held < 1 << 20
 
 
+@pytest.mark.parametrize("size", [1, 1100])
+def test_datagrams_that_nobody_takes(size: int) -> None:
+    client, server = connected(CONFIG)
+    flow = server.dgram_flow(7)
+    frames = frame(0x31, size + 1, b"\7", bytes(size)) * (1150 // (size + 3))
+    tracemalloc.start()
+    try:
+        for _ in range(4_000):
+            client.inject(client.packet(ONE_RTT, frames))
+        held = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert server.termination is None
+    assert flow.dropped + len(flow) == flow.received >= 4_000
+    assert flow.dropped
+    assert len(flow) <= CONFIG.datagram_recv_queue
+    assert held < CONFIG.datagram_recv_bytes + (1 << 20)
+
+
 def test_fragments_far_apart_take_no_more_than_the_window() -> None:
     config = TransportConfig(
         grease=False, initial_max_data=1 << 20, initial_max_stream_data=1 << 20
