@@ -3,6 +3,9 @@
 What the kernel lacks is found out at run time and replaced: GSO by sendmmsg, sendmmsg by sendmsg, GRO by
 recvmmsg, recvmmsg by recvmsg. ``CWT_GSO=0``, ``CWT_GRO=0`` and ``CWT_MMSG=0`` in the environment do the
 same when a socket is bound, for tests and for hosts whose offloads misbehave.
+
+System calls keep the GIL: none of them waits, each takes microseconds, and a busy thread that got it in
+between would keep it for its interval of 5 ms.
 """
 
 cimport cython
