@@ -13,6 +13,7 @@ import pytest
 import cwt
 from cwt.aio.endpoint import Endpoint
 from cwt.aio.loopback import LoopbackServer
+from cwt.aio.server import ServerConnection
 from cwt.tls.development import certificate_authority, issue
 from tests.aio.conftest import Start, echo, until
 
@@ -58,6 +59,17 @@ class TestArguments:
             cwt.connect("https://a/", server_certificate_hashes=[b"short"])
         with pytest.raises(cwt.ConfigError, match="client_cert"):
             cwt.connect("https://a/", client_key="key.pem")
+
+
+class TestLeaving:
+    async def test_the_server_is_told(self, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(ServerConnection, "linger", 3600.0)  # it would find out by itself
+        loopback = await start(quiet)
+        for _ in range(3):
+            session = await loopback.connect()
+            assert loopback.server.stats().connections == 1
+            await session.close()
+            await until(lambda: loopback.server.stats().connections == 0)
 
 
 class TestResumption:

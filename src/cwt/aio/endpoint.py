@@ -113,8 +113,12 @@ class Endpoint:
 
     def close_when_sent(self) -> None:
         """Close once what is due now was sent."""
-        self.wake()
-        self.loop.call_soon(self.close)
+        # Not by wake(): while datagrams are taken in, that is held back to behind what is called here.
+        self.loop.call_soon(self._send_and_close)
+
+    def _send_and_close(self) -> None:
+        self._transmit()
+        self.close()
 
     async def sent(self, timeout: float = 1.0) -> None:
         """Send what is due now; waits while the socket takes no more, at most *timeout* seconds."""
