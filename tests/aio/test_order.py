@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from typing import Any
 
 import cwt
+from cwt.aio.order import SendGroup
 from tests.aio.conftest import Pair, until
 
 
@@ -55,3 +58,39 @@ async def test_the_first_goes_first(pair: Pair) -> None:
     assert at_the_end == [high.stream_id, low.stream_id]
     for task in reading:
         task.cancel()
+
+
+class FakeState:
+    def __init__(self, order: int) -> None:
+        self.order = order
+        self.urgency = 3
+        self.incremental = True
+        self.changes = 0
+
+    def prioritize(self, urgency: int, incremental: bool) -> None:
+        self.urgency, self.incremental = urgency, incremental
+        self.changes += 1
+
+
+def test_ranks_of_streams_that_come_and_go() -> None:
+    rng = random.Random(1)
+    group = SendGroup()
+    states: list[Any] = []
+    for _ in range(2000):
+        if states and rng.random() < 0.4:
+            group._remove(states.pop(rng.randrange(len(states))))
+        elif len(states) < 30:
+            states.append(FakeState(rng.randrange(15)))
+            group._put(states[-1], states[-1].order)
+        orders = sorted({state.order for state in states}, reverse=True)
+        for state in states:
+            assert state.urgency == min(2 + orders.index(state.order), 7)
+            assert not state.incremental
+
+
+def test_a_new_first_one_changes_few_others() -> None:
+    group = SendGroup()
+    states: list[Any] = [FakeState(order) for order in range(100)]
+    for state in states:
+        group._put(state, state.order)
+    assert [state.changes for state in states[:90]] == [6] * 90

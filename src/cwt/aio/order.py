@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ __all__ = ["SendGroup"]
 _FIRST = 2
 _LAST = 7
 """Urgencies (RFC 9218 Section 4.1) of ordered streams; more urgent is the session's own stream."""
+_LEVELS = _LAST - _FIRST + 1
 
 
 class SendGroup:
@@ -20,26 +22,44 @@ class SendGroup:
     Groups share the connection evenly: the first streams of each are equally urgent.
     """
 
-    __slots__ = ("_orders",)
+    __slots__ = ("_orders", "_states")
 
     def __init__(self) -> None:
-        self._orders: dict[SendState, int] = {}
+        self._orders: list[int] = []
+        """The different ones, ascending."""
+        self._states: dict[int, dict[SendState, None]] = {}
+        """By their order."""
 
     def __repr__(self) -> str:
-        return f"<cwt.SendGroup of {len(self._orders)} streams>"
+        return f"<cwt.SendGroup of {sum(map(len, self._states.values()))} streams>"
 
     def _put(self, state: SendState, order: int) -> None:
-        self._orders[state] = order
-        self._rank()
+        states = self._states.setdefault(order, {})
+        states[state] = None
+        if len(states) == 1:
+            bisect.insort(self._orders, order)
+            self._rank()
+        rank = len(self._orders) - 1 - bisect.bisect_left(self._orders, order)
+        self._set(state, min(_FIRST + rank, _LAST))
 
     def _remove(self, state: SendState) -> None:
-        if self._orders.pop(state, None) is not None:
+        order = state.order
+        states = None if order is None else self._states.get(order)
+        if order is None or states is None or state not in states:
+            return
+        del states[state]
+        if not states:
+            del self._states[order]
+            del self._orders[bisect.bisect_left(self._orders, order)]
             self._rank()
 
     def _rank(self) -> None:
-        """Six different orders are told apart; all that come later share the last urgency."""
-        orders = sorted(set(self._orders.values()), reverse=True)
-        ranks = {order: min(_FIRST + rank, _LAST) for rank, order in enumerate(orders)}
-        for state, order in self._orders.items():
-            if state.urgency != ranks[order] or state.incremental:
-                state.prioritize(ranks[order], False)
+        """Six different orders are told apart; all that come later share the last urgency, and keep it
+        whatever comes and goes before them."""
+        for rank, order in enumerate(reversed(self._orders[-_LEVELS:])):
+            for state in self._states[order]:
+                self._set(state, _FIRST + rank)
+
+    def _set(self, state: SendState, urgency: int) -> None:
+        if state.urgency != urgency or state.incremental:
+            state.prioritize(urgency, False)
