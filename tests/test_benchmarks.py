@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from benchmarks import harness, limit, report
+from benchmarks import harness, limit, report, where
 from benchmarks.environment import Environment
 from benchmarks.harness import Result
 from benchmarks.instructions.__main__ import Profile
@@ -222,3 +222,40 @@ totals: 54
     assert counts["libc"] == counts["other"] == 0
     assert counts["total"] == 54
     assert profile.functions == {"one": 12, "[crypto]": 40, "[interpreter]": 2}
+
+
+# Where the time goes.
+
+
+def test_samples_are_counted_by_place() -> None:
+    lines = [
+        "  7 7f01 EVP_EncryptUpdate (/usr/lib/libcrypto.so.3)",
+        "  7 7f02 __strcmp_evex (/usr/lib/libc.so.6)",
+        "  7 7f03 __pyx_f_pacer (/x/src/cwt/_core/recovery/pacer.cpython-311-x86_64-linux-gnu.so)",
+        "  8 ffff _copy_to_iter ([kernel.kallsyms])",
+        "  8 7f04 __memmove_avx512 (/usr/lib/libc.so.6)",
+        "  8 7f05 [unknown] (/usr/bin/python3.11)",
+        "",
+    ]
+    assert where.shares(lines) == {
+        "7": {"AEAD (libcrypto)": 2, "recovery": 1},
+        "8": {"kernel": 1, "copies": 1, "interpreter and libc": 1},
+    }
+
+
+def test_every_module_that_is_told_apart_exists() -> None:
+    known = {path.stem for path in (ROOT / "src/cwt/_core").rglob("*.pyx")}
+    assert set(where.PLACES) <= known
+
+
+@pytest.mark.skipif(shutil.which("perf") is None, reason="perf is not installed")
+def test_where_the_time_goes() -> None:
+    command = [sys.executable, "-m", "benchmarks.where", "--megabytes", "60"]
+    result = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False
+    )
+    if "perf_event" in result.stderr:
+        pytest.skip("perf may not count here")
+    assert result.returncode == 0, result.stderr
+    assert "| AEAD (libcrypto) |" in result.stdout or "| keys |" in result.stdout
+    assert "| all |" in result.stdout
