@@ -11,7 +11,6 @@ UNI_TYPE: Final[int]
 BIDI_SIGNAL: Final[int]
 """Signal value of a bidirectional stream (Section 4.3)."""
 
-def preamble(session_id: int, bidirectional: bool) -> bytes: ...
 
 @type_check_only
 class Reader(Protocol):

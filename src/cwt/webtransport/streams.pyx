@@ -8,9 +8,8 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_CheckExact
 from libc.stdint cimport uint8_t, uint64_t
 
-from cwt._core.wire.cursor cimport Reader, read_varint, reader
+from cwt._core.wire.cursor cimport Reader, Writer, put_varint, read_varint, reader, writer
 
-from cwt._core.wire import varint
 from cwt.errors import H3ErrorCode, StreamReset, StreamStopped
 from cwt.h3.fault import ConnectionFault
 from cwt.h3.quic import READ as _READ
@@ -28,9 +27,13 @@ UNI_TYPE = TYPE
 BIDI_SIGNAL = SIGNAL
 
 
-def preamble(session_id, bint bidirectional):
-    """The first bytes of a stream: what it is, and whose."""
-    return varint.encode(SIGNAL if bidirectional else TYPE) + varint.encode(session_id)
+cdef bytes preamble(uint64_t session_id, bint bidirectional):
+    # The first bytes of a stream: what it is, and whose.
+    cdef uint8_t buffer[MAX_PREAMBLE]
+    cdef Writer w = writer(buffer, MAX_PREAMBLE)
+    put_varint(&w, SIGNAL if bidirectional else TYPE)
+    put_varint(&w, session_id)
+    return buffer[:w.pos - buffer]
 
 
 @cython.final
