@@ -39,9 +39,10 @@ def monotonic_clock(loop: asyncio.AbstractEventLoop) -> Callable[[], float]:
     """The clock of *loop*, in seconds.
 
     uvloop's own is cached for an iteration and counts milliseconds: too coarse for round-trip samples and
-    pacing.  It has the same origin as :func:`time.monotonic`.
+    pacing.  It has the same origin as :func:`time.monotonic`, which is asyncio's own, too.
     """
-    if type(loop).__module__.partition(".")[0] == "uvloop":
+    kind = type(loop)
+    if kind.time is asyncio.BaseEventLoop.time or kind.__module__.partition(".")[0] == "uvloop":
         return time.monotonic
     return loop.time
 
@@ -148,7 +149,8 @@ class Endpoint:
         except OSError as error:
             logger.warning("receiving on %s failed: %s", self.local_address, error)
         self._dispatch()
-        self._check_socket()
+        if self.on_socket_error is not None:
+            self._check_socket(self.on_socket_error)
 
     def _hold_transmit(self) -> bool:
         """Let :meth:`wake` do nothing; returns what :meth:`_transmit_behind` takes."""
@@ -206,18 +208,18 @@ class Endpoint:
             self._blocked = True
             self._port.watch_writable()
         self._dispatch()  # there may be room for more to send
-        self._check_socket()
+        if self.on_socket_error is not None:
+            self._check_socket(self.on_socket_error)
         self._arm()
         if self._transmit_again:
             self._transmit_again = False
             if self.quic.written == written:
                 self.wake()
 
-    def _check_socket(self) -> None:
-        if self.on_socket_error is not None:
-            code = self._port.last_error
-            if code:
-                self.on_socket_error(code)
+    def _check_socket(self, tell: Callable[[int], None]) -> None:
+        code = self._port.last_error
+        if code:
+            tell(code)
 
     def _on_writable(self) -> None:
         self._blocked = False

@@ -143,7 +143,8 @@ class Connection:
         """Take in everything that QUIC has; returns what happened, in order."""
         quic = self.quic
         self.h3.begin_poll()
-        self._take_http3_events()
+        if self.h3.events:
+            self._take_http3_events()
         streams = self._streams
         for stream_id in quic.readable():
             try:

@@ -11,7 +11,6 @@ UNI_TYPE: Final[int]
 BIDI_SIGNAL: Final[int]
 """Signal value of a bidirectional stream (Section 4.3)."""
 
-
 @type_check_only
 class Reader(Protocol):
     def on_readable(self) -> object: ...
