@@ -57,7 +57,6 @@ cdef class LocalIds:
         return self.entries[0].cid.data[:self.entries[0].cid.length] if self.count else b""
 
     cdef list all(self):
-        cdef int i
         return [self.entries[i].cid.data[:self.entries[i].cid.length] for i in range(self.count)]
 
     def set_peer_limit(self, uint64_t limit):

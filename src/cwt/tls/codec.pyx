@@ -105,7 +105,7 @@ cdef bytes uint16(value):
 
 cdef tuple numbers(bytes data):
     cdef const uint8_t* source = <const uint8_t*>PyBytes_AS_STRING(data)
-    cdef Py_ssize_t i, length = PyBytes_GET_SIZE(data)
+    cdef Py_ssize_t length = PyBytes_GET_SIZE(data)
     if length % 2:
         decode_error("a list of 16-bit numbers has an odd length")
     return tuple([source[i] << 8 | source[i + 1] for i in range(0, length, 2)])
