@@ -32,12 +32,8 @@ def cpu(workload: Workload, seconds: float, done: int) -> str:
 def better_first(workload: Workload, results: list[Result]) -> list[Result]:
     """Least CPU (or memory) first; what has no figure last, failures before what does not apply."""
 
-    def key(result: Result) -> tuple[bool, float]:
-        if result.reason:
-            return True, not result.is_failure
-        return False, result.memory or result.cpu / max(result.done, 1)
-
-    return sorted((each for each in results if each.workload == workload.name), key=key)
+    mine = [result for result in results if result.workload == workload.name]
+    return sorted(mine, key=lambda result: (result.cost, not result.is_failure))
 
 
 def _row(workload: Workload, result: Result) -> list[str]:
@@ -121,8 +117,8 @@ Each stack talks to itself over loopback, client and server in processes of thei
 settings it comes with, the cipher suite that it prefers among them; only limits on the number of
 connections are raised. Certificates are not verified. Applications write 64 KiB at a time where the
 stack lets them wait. CPU time is user and system of all threads, read around the measured work
-only; of three runs, the one with the median rate counts. Rates vary with what else runs on the
-machine, CPU times vary less. Least CPU first."""
+only; of several runs, the one that took the least counts, as other work on the machine can only add
+to it. Rates vary more than CPU times. Least CPU first."""
 
 NOTES = """\
 Path MTU discovery of `cwt` is held to packets of 1452 bytes, as on Ethernet: that is where those of
