@@ -125,6 +125,7 @@ Path MTU discovery of `cwt` is held to packets of 1452 bytes, as on Ethernet: th
 quinn and quic-go end. `cwt-jumbo` is without this limit, and loopback takes packets of 64 KB; TCP
 makes use of that, too. `cwt-quic` is `cwt.quic` without asyncio and HTTP/3, driven by `select`.
 
+`quiche` is without the Retry that tokio-quiche sends by default, as no other peer here sends one.
 `iroh` is a fork of quinn; its binding copies what is sent in a loop of Python over the bytes.
 `websockets` and `asyncio-tls` are what one would take without QUIC: one stream of messages in
 order, so requests in flight wait for each other."""

@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks.drive import CONFIG, Load, bulk, contexts
 from cwt.config import TransportConfig
 
-FREQUENCY = 5000
+FREQUENCY = 997  # samples a second: more of them cost the processes several percent
 LINE = re.compile(r"\s*(\d+)\s+[0-9a-f]+\s+(.*) \((.*)\)\s*$")
 MODULES = {
     "packets": "assembler intake router connection endpoint packet frame params closing idle handshake",
@@ -83,7 +83,7 @@ def measure(megabytes: int, jumbo: bool) -> tuple[dict[str, Any], dict[str, Coun
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--megabytes", type=int, default=2000, help="of data")
+    parser.add_argument("--megabytes", type=int, default=4000, help="of data")
     parser.add_argument("--jumbo", action="store_true", help="with path MTU discovery")
     parser.add_argument("--work", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
