@@ -246,7 +246,7 @@ class TestAnswers:
 
         loopback = await start(quiet, on_request=hook, close_timeout=0.05)
         with pytest.raises(cwt.ConnectTimeout):
-            await loopback.connect(open_timeout=0.1)
+            await loopback.connect(open_timeout=1.0)
         await until(lambda: requests[0].is_gone)
         with pytest.raises((cwt.SessionClosed, cwt.ConnectionClosed)):
             await requests[0].accept()
