@@ -126,7 +126,7 @@ async def test_a_long_echo_agrees_on_packet_size_and_acknowledgements(
     assert connection.stats().mtu > 1400
     if browser.name == "firefox":  # it speaks version 00 of draft-ietf-quic-ack-frequency
         assert connection.ack_frequency.early
-        assert connection.acks_application.sequence >= 0
+        assert connection.acks.application.sequence >= 0
 
 
 async def test_page_opens_one_stream_of_each_kind(

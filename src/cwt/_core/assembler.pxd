@@ -10,7 +10,7 @@ from cwt._core.idle cimport IdleTimer
 from cwt._core.keyring cimport Keyring
 from cwt._core.path cimport Paths
 from cwt._core.recovery.ack_frequency cimport AckFrequency
-from cwt._core.recovery.acks cimport AckTracker
+from cwt._core.recovery.acks cimport AckTrackers
 from cwt._core.recovery.loss cimport LossRecovery
 from cwt._core.stream.datagram cimport Datagrams
 from cwt._core.stream.streams cimport Streams
@@ -32,7 +32,7 @@ cdef class Assembler:
     cdef Handshake handshake
     cdef Keyring keys
     cdef LossRecovery recovery
-    cdef AckTracker acks_initial, acks_handshake, acks_application
+    cdef AckTrackers acks
     cdef AckFrequency ack_frequency
     cdef Streams streams
     cdef Datagrams datagrams
@@ -57,7 +57,6 @@ cdef class Assembler:
     cdef bint handshake_sent                 # a Handshake packet went out
     cdef uint64_t packets_sent, bytes_sent
 
-    cdef AckTracker acks(self, int space)
     cdef int _look(self) except -1
     cdef int set_datagram_size(self, size_t size) except -1
     cdef uint64_t _next_skip(self, uint64_t number) except? 0
@@ -81,4 +80,3 @@ cdef class Assembler:
     cdef int _sent(self, Draft* draft, uint32_t size, int64_t now) except -1
     cdef size_t write_elsewhere(self, uint8_t* out, size_t capacity, int64_t now) except? 0
     cdef size_t write_close(self, uint8_t* out, size_t size, int64_t now) except? 0
-    cdef int64_t pto(self) noexcept

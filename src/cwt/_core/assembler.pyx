@@ -38,11 +38,6 @@ cdef class Assembler:
         self.token = b""
         self.skip_at = self._next_skip(0)
 
-    cdef AckTracker acks(self, int space):
-        if space == 2:
-            return self.acks_application
-        return self.acks_initial if space == 0 else self.acks_handshake
-
     cdef uint64_t _next_skip(self, uint64_t number) except? 0:
         # Left-out numbers give away a peer that acknowledges what it did not get (Section 21.4).
         return number + SKIP_INTERVAL + int.from_bytes(self.random(2), "big") % SKIP_INTERVAL
@@ -165,7 +160,7 @@ cdef class Assembler:
             allow_data = space != 2 or self.recovery.probes[space] > 0 or (
                 self.recovery.may_send(size + self.reserved) and self._pacing_allows(size, now)
             )
-            if not self.acks(space).is_due(now) and not (allow_data and self._wants(space)):
+            if not self.acks.of(space).is_due(now) and not (allow_data and self._wants(space)):
                 continue
             if not self._start_draft(space, out, position, size, &drafts[count]):
                 continue
@@ -246,7 +241,7 @@ cdef class Assembler:
     cdef bint _fill(self, int space, Draft* draft, bint allow_data, int64_t now) except -1:
         # Frames, in the order of their urgency; whether there are any.
         cdef const uint8_t* start = draft.builder.w.pos
-        cdef AckTracker acks = self.acks(space)
+        cdef AckTracker acks = self.acks.of(space)
         # The ACK before may be lost: in the handshake, and in a probe, what arrived is said again.
         if space != 2 or self.recovery.probes[2] > 0 or acks.has_anything() or acks.is_due(now):
             acks.write(&draft.builder, now)
@@ -299,7 +294,7 @@ cdef class Assembler:
         if draft.builder.w.pos == start:
             return False
         self.acks_only += 1
-        return self.acks_only >= ACKS_BEFORE_PING and self.acks_application.received.count > 1
+        return self.acks_only >= ACKS_BEFORE_PING and self.acks.application.received.count > 1
 
     cdef size_t _finish(
         self, uint8_t* out, size_t size, Draft* drafts, int count, int64_t now, Packet* job, bint* last
@@ -379,7 +374,7 @@ cdef class Assembler:
         cdef int space, count = 0
         cdef size_t position = 0
         cdef bint last = False
-        self.closing.start_timer(now, self.pto())
+        self.closing.start_timer(now, self.recovery.rtt.pto(self.handshake.confirmed))
         if not self.closing.pending or not self.may_send():
             return 0
         size = min(size, self.paths.current.allowance())
@@ -405,6 +400,3 @@ cdef class Assembler:
         self.paths.current.sent += position
         self.bytes_sent += position
         return position
-
-    cdef int64_t pto(self) noexcept:
-        return self.recovery.rtt.pto(self.handshake.confirmed)

@@ -14,7 +14,7 @@ from cwt._core.intake cimport Intake, SHORT_CID_LENGTH
 from cwt._core.keyring cimport MAX_BATCH, Keyring
 from cwt._core.path cimport Paths
 from cwt._core.recovery.ack_frequency cimport AckFrequency
-from cwt._core.recovery.acks cimport AckTracker
+from cwt._core.recovery.acks cimport AckTracker, AckTrackers
 from cwt._core.recovery.loss cimport LossRecovery
 from cwt._core.recovery.mtu cimport MAX_DATAGRAM
 from cwt._core.recovery.pacer cimport Pacer
@@ -105,12 +105,10 @@ cdef class Connection(Router):
             local, remote, is_client or address_validated, min(config.max_udp_payload_size, MAX_DATAGRAM),
             min(config.mtu_discovery_limit, MAX_DATAGRAM) if config.mtu_discovery else 0,
         )
-        self.acks_initial = AckTracker()
-        self.acks_handshake = AckTracker()
-        self.acks_application = AckTracker(
+        self.acks = AckTrackers(AckTracker(
             <int64_t>(config.max_ack_delay * 1e9), config.ack_delay_exponent,
             1000 * <int64_t>min_ack_delay(config),
-        )
+        ))
         self.ack_frequency = AckFrequency()
         self.recovery = LossRecovery(
             RttEstimator(<int64_t>(config.initial_rtt * 1e9)),
@@ -136,9 +134,7 @@ cdef class Connection(Router):
         intake.handshake = self.handshake
         intake.keys = self.keys
         intake.recovery = self.recovery
-        intake.acks_initial = self.acks_initial
-        intake.acks_handshake = self.acks_handshake
-        intake.acks_application = self.acks_application
+        intake.acks = self.acks
         intake.local_ids = self.local_ids
         intake.remote_ids = self.remote_ids
         intake.paths = self.paths
@@ -152,9 +148,7 @@ cdef class Connection(Router):
         assembler.keys = self.keys
         assembler.recovery = self.recovery
         assembler.ack_frequency = self.ack_frequency
-        assembler.acks_initial = self.acks_initial
-        assembler.acks_handshake = self.acks_handshake
-        assembler.acks_application = self.acks_application
+        assembler.acks = self.acks
         assembler.streams = self.streams
         assembler.datagrams = self.datagrams
         assembler.local_ids = self.local_ids
@@ -472,7 +466,7 @@ cdef class Connection(Router):
             best = earlier(best, self.assembler.pacing_at)
             best = earlier(best, self.paths.current.mtu.next_timeout(now))
             for space in range(3):
-                best = earlier(best, self.acks(space).next_timeout())
+                best = earlier(best, self.acks.of(space).next_timeout())
         return earlier(best, self.paths.current.challenge_deadline)
 
     cdef int timeout_at(self, int64_t now) except -1:

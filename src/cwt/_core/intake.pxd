@@ -6,7 +6,7 @@ from cwt._core.cid cimport LocalIds, RemoteIds
 from cwt._core.handshake cimport Handshake
 from cwt._core.keyring cimport Keyring, Opened
 from cwt._core.path cimport Paths
-from cwt._core.recovery.acks cimport AckTracker
+from cwt._core.recovery.acks cimport AckTrackers
 from cwt._core.recovery.loss cimport LossRecovery
 from cwt._core.recovery.sent cimport RecordHandler
 from cwt._core.wire.packet cimport Header
@@ -30,7 +30,7 @@ cdef class Intake:
     cdef Handshake handshake
     cdef Keyring keys
     cdef LossRecovery recovery
-    cdef AckTracker acks_initial, acks_handshake, acks_application
+    cdef AckTrackers acks
     cdef LocalIds local_ids
     cdef RemoteIds remote_ids
     cdef Paths paths
@@ -46,7 +46,6 @@ cdef class Intake:
     cdef size_t datagram_length              # of the one being read
     cdef object server                       # a client's: where its answers come from, None before the first
 
-    cdef AckTracker acks(self, int space)
     cdef int receive(
         self, PacketHandler handler, uint8_t* data, size_t length, size_t segment_size,
         object remote, object local, int ecn, int64_t now

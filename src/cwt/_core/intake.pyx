@@ -6,7 +6,6 @@ from libc.string cimport memcmp, memcpy
 
 from cwt._core.crypto.aead cimport SAMPLE_LENGTH
 from cwt._core.keyring cimport MAX_BATCH, Opened
-from cwt._core.recovery.acks cimport AckTracker
 from cwt._core.recovery.sent cimport RecordHandler
 from cwt._core.wire.packet cimport (
     Header, INITIAL, MIN_INITIAL_SIZE, MIN_RESET_SIZE, ONE_RTT, RETRY, RETRY_TAG_LENGTH,
@@ -56,9 +55,6 @@ cdef class Intake:
         self.original_destination = original_destination
         self.retry_source = retry_source
         self.undecryptable = []
-
-    cdef AckTracker acks(self, int space):
-        return self.acks_initial if space == 0 else self.acks_handshake
 
     cdef int receive(
         self, PacketHandler handler, uint8_t* data, size_t length, size_t segment_size, object remote, object local,
@@ -155,7 +151,7 @@ cdef class Intake:
             # RFC 9001 Section 5.7: not before the client's Finished.
             return self._keep(data, length, remote, local, ecn)
         result = self.keys.open(
-            2, data, length, 1 + SHORT_CID_LENGTH, mask, self.acks_application.largest + 1, &opened
+            2, data, length, 1 + SHORT_CID_LENGTH, mask, self.acks.application.largest + 1, &opened
         )
         if result == 0:
             self._check_reset(handler, data, length)
@@ -191,7 +187,7 @@ cdef class Intake:
             return 0
         self.keys.mask(space, data + header.number_offset + 4, mask, 1)
         if not self.keys.open(
-            space, data, header.end, header.number_offset, mask, self.acks(space).largest + 1, &opened
+            space, data, header.end, header.number_offset, mask, self.acks.of(space).largest + 1, &opened
         ):
             return 0
         if self.is_client:

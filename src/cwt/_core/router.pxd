@@ -11,7 +11,7 @@ from cwt._core.intake cimport Intake, PacketHandler
 from cwt._core.keyring cimport Keyring, Opened
 from cwt._core.path cimport Paths
 from cwt._core.recovery.ack_frequency cimport AckFrequency
-from cwt._core.recovery.acks cimport AckTracker
+from cwt._core.recovery.acks cimport AckTrackers
 from cwt._core.recovery.congestion cimport CongestionController
 from cwt._core.recovery.loss cimport LossRecovery
 from cwt._core.stream.datagram cimport Datagrams
@@ -32,8 +32,7 @@ cdef class Router(PacketHandler):
     cdef Keyring keys
     cdef LossRecovery recovery
     cdef readonly AckFrequency ack_frequency
-    cdef AckTracker acks_initial, acks_handshake
-    cdef readonly AckTracker acks_application
+    cdef readonly AckTrackers acks
     cdef readonly Streams streams
     cdef readonly Datagrams datagrams
     cdef readonly LocalIds local_ids
@@ -49,7 +48,6 @@ cdef class Router(PacketHandler):
     cdef readonly bint is_established
     cdef uint64_t packets_received
 
-    cdef AckTracker acks(self, int space)
     cdef int _process_payload(self, int space, Opened* opened, int64_t now, bint* eliciting, bint* probing) except -1
     cdef int64_t _ack_delay(self, uint64_t encoded) noexcept
     cdef _process_closed(self, Opened* opened)

@@ -70,11 +70,6 @@ cdef class Router(PacketHandler):
     What a packet carried goes back to the component that wrote it when it is acknowledged or lost.
     """
 
-    cdef AckTracker acks(self, int space):
-        if space == 2:
-            return self.acks_application
-        return self.acks_initial if space == 0 else self.acks_handshake
-
     cdef int64_t _pto(self) noexcept:
         return self.recovery.rtt.pto(self.handshake.confirmed)
 
@@ -82,7 +77,7 @@ cdef class Router(PacketHandler):
         self, int space, Opened* opened, object remote, object local, int ecn, int64_t now
     ) except -1:
         # An authentic packet.
-        cdef AckTracker acks = self.acks(space)
+        cdef AckTracker acks = self.acks.of(space)
         cdef bint eliciting = False, probing = True, newest
         cdef uint64_t news = self.handshake.news
         if acks.is_duplicate(opened.number):
@@ -251,11 +246,11 @@ cdef class Router(PacketHandler):
         if not self.config.ack_frequency:
             raise unknown_frame(type)
         if type == IMMEDIATE_ACK:
-            self.acks_application.immediate = True
+            self.acks.application.immediate = True
             return 0
         if not read_ack_frequency(r, &frame):
             raise encoding_error(type)
-        return self.acks_application.on_ack_frequency(
+        return self.acks.application.on_ack_frequency(
             &frame, self.ack_frequency.supported and self.ack_frequency.early
         )
 
@@ -434,8 +429,8 @@ cdef class Router(PacketHandler):
         self.keys.discard(space)
         self.handshake.discard(space)
         self.recovery.discard(space)
-        self.acks(space).immediate = False
-        self.acks(space).unacked = 0
+        self.acks.of(space).immediate = False
+        self.acks.of(space).unacked = 0
         return 0
 
     # Ownership of what packets carried
@@ -444,7 +439,7 @@ cdef class Router(PacketHandler):
         if r.type == STREAM or r.type == RESET_STREAM:
             self.streams.on_acked(r)
         elif r.type == ACK:
-            self.acks(space).on_acked(r.id)
+            self.acks.of(space).on_acked(r.id)
         elif r.type == CRYPTO:
             self.handshake.on_acked(space, r)
         elif r.type == PADDING:

@@ -39,3 +39,9 @@ cdef class AckTracker:
     cpdef int64_t next_timeout(self) noexcept
     cdef uint64_t _gap(self, size_t upper) noexcept
     cdef uint64_t _length(self, size_t index) noexcept
+
+
+cdef class AckTrackers:
+    cdef readonly AckTracker initial, handshake, application
+
+    cdef AckTracker of(self, int space)

@@ -182,3 +182,19 @@ cdef class AckTracker:
     cpdef int64_t next_timeout(self) noexcept:
         """When a delayed ACK becomes due, 0 for never."""
         return self.deadline if not self.immediate else 0
+
+
+@cython.final
+@cython.no_gc
+cdef class AckTrackers:
+    """The trackers of a connection's packet number spaces; *application* is that of 1-RTT packets."""
+
+    def __init__(self, AckTracker application not None):
+        self.initial = AckTracker()
+        self.handshake = AckTracker()
+        self.application = application
+
+    cdef AckTracker of(self, int space):
+        if space == 2:
+            return self.application
+        return self.initial if space == 0 else self.handshake
