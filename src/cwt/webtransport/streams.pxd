@@ -20,6 +20,7 @@ cdef class Stream:
     cpdef Py_ssize_t send(self, data, bint fin=*) except -1
     cpdef object recv(self, size_t max_length)
     cpdef object recv_into(self, buffer)
+    cdef object take(self, read, argument, nothing)
     cpdef int reset(self, code) except -1
     cpdef int stop(self, code) except -1
 

@@ -76,31 +76,22 @@ cdef class Stream:
 
     cpdef object recv(self, size_t max_length):
         """See ``Connection.stream_recv``."""
-        cdef object got
-        if not self.reading:
-            return None
-        if self.fin_pending:
-            self.reading_done()
-            return b"", True
-        try:
-            got = self.quic.stream_recv(self.stream_id, max_length)
-        except StreamReset as reset:
-            self.reading_done()
-            raise StreamReset(from_http3(reset.code)) from None
-        if got is not None and (<tuple>got)[1]:
-            self.reading_done()
-        return got
+        return self.take(self.quic.stream_recv, max_length, b"")
 
     cpdef object recv_into(self, buffer):
         """See ``Connection.stream_recv_into``."""
+        return self.take(self.quic.stream_recv_into, buffer, 0)
+
+    cdef object take(self, read, argument, nothing):
+        # What QUIC's verb *read* gives; *nothing* is what it calls no bytes.
         cdef object got
         if not self.reading:
             return None
         if self.fin_pending:
             self.reading_done()
-            return 0, True
+            return nothing, True
         try:
-            got = self.quic.stream_recv_into(self.stream_id, buffer)
+            got = read(self.stream_id, argument)
         except StreamReset as reset:
             self.reading_done()
             raise StreamReset(from_http3(reset.code)) from None
