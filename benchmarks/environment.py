@@ -8,6 +8,7 @@ import platform
 import shutil
 import ssl
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +22,20 @@ def _version(*command: str) -> str:
     return next((word for word in words if word[:1].isdigit()), "")
 
 
-def _processor() -> str:
-    for line in Path("/proc/cpuinfo").read_text().splitlines():
-        if line.startswith("model name"):
-            return line.partition(":")[2].strip()
-    return platform.machine()
+def machine() -> str:
+    """The processor, and how many there are."""
+    model = platform.processor() or platform.machine()
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+                break
+    return f"{model}, {os.cpu_count()} CPUs"
+
+
+def kernel() -> str:
+    """The operating system and its release."""
+    return f"{platform.system()} {platform.release()}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +54,8 @@ class Environment:
     @classmethod
     def here(cls, uvloop: bool) -> Environment:
         return cls(
-            machine=f"{_processor()}, {os.cpu_count()} CPUs",
-            kernel=f"{platform.system()} {platform.release()}",
+            machine=machine(),
+            kernel=kernel(),
             python=platform.python_version(),
             openssl=ssl.OPENSSL_VERSION.split()[1],
             loop="uvloop" if uvloop else "asyncio",

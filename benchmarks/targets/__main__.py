@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import platform
 import sys
 import time
@@ -14,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
+from benchmarks import environment
 from benchmarks.processes import waits
 from benchmarks.targets import ROWS, Effort, Result
 from cwt._core.crypto import aead
@@ -21,17 +21,9 @@ from cwt._core.crypto import aead
 
 def machine() -> dict[str, str]:
     """What the figures depend on."""
-    model = platform.processor() or platform.machine()
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                model = line.partition(":")[2].strip()
-                break
-    except OSError:
-        pass
     return {
-        "cpu": f"{model}, {os.cpu_count()} CPUs",
-        "system": f"{platform.system()} {platform.release()}",
+        "cpu": environment.machine(),
+        "system": environment.kernel(),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "aead": f"{aead.backend}, {aead.library_version}",
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),

@@ -9,7 +9,7 @@ from benchmarks.drive import Load, bulk, contexts
 from benchmarks.processes import Figures
 from benchmarks.targets.row import Effort, Result, spread
 
-__all__ = ["Pairs", "alternate", "cpu", "one_stream", "streams"]
+__all__ = ["Pairs", "against", "alternate", "cpu", "one_stream", "streams"]
 
 MEGABYTES = 250
 Pairs = list[tuple[Figures, Figures]]
@@ -97,6 +97,22 @@ def sides(spent: dict[str, dict[str, float]], pairs: Pairs) -> str:
     )
 
 
+def against(base: str, below: Pairs, name: str, above: Pairs, percent: int) -> Result:
+    """The CPU time of *above*, which should be within *percent* of that of *below*, called *base*."""
+    least, spent = cpu(below), cpu(above)
+    ratio = {kind: spent["both"][kind] / least["both"][kind] for kind in ("min", "median")}
+    return Result(
+        name=name,
+        target=f"within {percent} % of {base}",
+        measured=(
+            f"{ratio['min']:.2f} ({ratio['median']:.2f} by medians) of {base}'s CPU; "
+            + sides(spent, above)
+        ),
+        ok=ratio["min"] <= 1 + percent / 100,
+        figures={"ratio": ratio, "cpu_per_gb": spent, "base_cpu_per_gb": least},
+    )
+
+
 def streams(effort: Effort) -> Iterator[Result]:
     """A hundred streams at once against one."""
     total, tls = effort.amount(MEGABYTES * 1_000_000), contexts()
@@ -111,15 +127,5 @@ def streams(effort: Effort) -> Iterator[Result]:
             },
             effort.rounds,
         )
-        one, hundred = cpu(found["one"]), cpu(found["hundred"])
-        ratio = {kind: hundred["both"][kind] / one["both"][kind] for kind in ("min", "median")}
-        yield Result(
-            name=f"100 streams, {'server to client' if download else 'client to server'}",
-            target="within 10 % of one stream",
-            measured=(
-                f"{ratio['min']:.2f} ({ratio['median']:.2f} by medians) of one stream's CPU; "
-                + sides(hundred, found["hundred"])
-            ),
-            ok=ratio["min"] <= 1.10,
-            figures={"ratio": ratio, "cpu_per_gb": hundred, "one_cpu_per_gb": one},
-        )
+        direction = "server to client" if download else "client to server"
+        yield against("one stream", found["one"], f"100 streams, {direction}", found["hundred"], 10)

@@ -14,7 +14,7 @@ from benchmarks import sessions
 from benchmarks.drive import CONFIG, Load, bulk, contexts
 from benchmarks.processes import Figures
 from benchmarks.sessions import Client
-from benchmarks.targets.bulk import MEGABYTES, alternate, cpu, sides, wall
+from benchmarks.targets.bulk import MEGABYTES, against, alternate, cpu, sides, wall
 from benchmarks.targets.row import Effort, Result, spread
 from cwt.tls import SessionCache
 
@@ -53,18 +53,7 @@ def session_bulk(effort: Effort) -> Iterator[Result]:
             {"sans-IO": partial(bulk, load, tls), "session": partial(transfer, direction, total)},
             effort.rounds,
         )
-        below, above = cpu(found["sans-IO"]), cpu(found["session"])
-        ratio = {kind: above["both"][kind] / below["both"][kind] for kind in ("min", "median")}
-        yield Result(
-            name=f"session, {direction}",
-            target="within 15 % of sans-IO",
-            measured=(
-                f"{ratio['min']:.2f} ({ratio['median']:.2f} by medians) of sans-IO's CPU; "
-                + sides(above, found["session"])
-            ),
-            ok=ratio["min"] <= 1.15,
-            figures={"ratio": ratio, "cpu_per_gb": above, "sans_io_cpu_per_gb": below},
-        )
+        yield against("sans-IO", found["sans-IO"], f"session, {direction}", found["session"], 15)
 
 
 def discovery(effort: Effort) -> Iterator[Result]:
