@@ -7,7 +7,6 @@ cdef class IdleTimer:
     cdef int64_t timeout                     # 0 for never
     cdef int64_t keep_alive                  # 0 for never
     cdef int64_t last                        # activity that restarts the timeout
-    cdef int64_t last_received
     cdef bint sent_since                     # an ack-eliciting packet since the last received one
     cdef bint ping_pending
 

@@ -19,7 +19,6 @@ cdef class IdleTimer:
 
     cdef void on_received(self, int64_t now) noexcept:
         self.last = now
-        self.last_received = now
         self.sent_since = False
 
     cdef void on_sent_eliciting(self, int64_t now) noexcept:

@@ -44,10 +44,6 @@ class Outbox:
         self._pending[stream_id] = (bytearray(memoryview(data)[taken:]), fin)
         return False
 
-    def hold_fin(self, stream_id: int) -> None:
-        """Send FIN when the stream is writable next, that is once all before it is acknowledged."""
-        self._pending[stream_id] = (bytearray(), True)
-
     def flush(self, stream_id: int) -> bool:
         """Write what waits; True when nothing is left.  Raises StreamStopped."""
         waiting = self._pending.get(stream_id)
