@@ -92,6 +92,68 @@ def test_persistent_congestion(kind: Any) -> None:
     assert controller.window == 3 * MDS
 
 
+@BOTH
+def test_a_spurious_loss_is_undone(kind: Any) -> None:
+    controller = kind(MDS)
+    acknowledge(controller, 90, estimate=rtt())
+    before = controller.window, controller.slow_start_threshold
+    controller.on_lost(5 * MS, 10 * MS)
+    controller.on_spurious_loss(20 * MS)
+    assert (controller.window, controller.slow_start_threshold) == before
+    # What was sent before the reduction counts again, for growth and for loss.
+    controller.on_acked(MDS, 9 * MS, True, rtt(), 21 * MS)
+    assert controller.window == before[0] + MDS
+    controller.on_lost(9 * MS, 22 * MS)
+    assert controller.window < before[0]
+
+
+@BOTH
+def test_only_the_last_reduction_is_undone_and_once(kind: Any) -> None:
+    controller = kind(MDS)
+    acknowledge(controller, 90, estimate=rtt())
+    controller.on_spurious_loss(4 * MS)  # there was none
+    controller.on_lost(5 * MS, 10 * MS)
+    once = controller.window
+    controller.on_lost(15 * MS, 20 * MS)
+    controller.on_spurious_loss(30 * MS)
+    assert controller.window == once
+    controller.on_spurious_loss(40 * MS)
+    assert controller.window == once
+
+
+@BOTH
+def test_undoing_never_shrinks(kind: Any) -> None:
+    controller = kind(MDS)
+    controller.on_lost(5 * MS, 10 * MS)
+    acknowledge(controller, 5000, at=60 * MS, estimate=rtt())
+    grown = controller.window
+    assert grown > 10 * MDS
+    controller.on_spurious_loss(70 * MS)
+    assert controller.window == grown
+
+
+def test_cubic_goes_on_with_its_curve_after_an_undo() -> None:
+    plain, undone = cubic_after_loss(500 * MDS), cubic_after_loss(500 * MDS)
+    grow(plain, 1.0, 50)
+    grow(undone, 1.0, 50)
+    undone.on_lost(2000 * MS, 2001 * MS)
+    undone.on_spurious_loss(2002 * MS)
+    assert grow(undone, 5.0, 50) == grow(plain, 5.0, 50)
+
+
+@BOTH
+def test_a_congestion_mark_is_a_loss_that_cannot_be_undone(kind: Any) -> None:
+    marked, lossy = kind(MDS), kind(MDS)
+    for controller in (marked, lossy):
+        acknowledge(controller, 90, estimate=rtt())
+    marked.on_congestion_experienced(5 * MS, 10 * MS)
+    lossy.on_lost(5 * MS, 10 * MS)
+    assert marked.window == lossy.window
+    marked.on_congestion_experienced(9 * MS, 12 * MS)  # the same round trip
+    marked.on_spurious_loss(20 * MS)
+    assert marked.window == lossy.window
+
+
 def test_newreno_adds_a_datagram_a_round_trip() -> None:
     controller = NewReno(MDS)
     acknowledge(controller, 90, estimate=rtt())
@@ -192,7 +254,9 @@ def test_hystart_stays_in_slow_start_while_it_does_not() -> None:
 @given(
     events=st.lists(
         st.tuples(
-            st.sampled_from(["ack", "lost", "collapse"]), st.integers(1, 10**9), st.booleans()
+            st.sampled_from(["ack", "lost", "marked", "spurious", "collapse"]),
+            st.integers(1, 10**9),
+            st.booleans(),
         )
     )
 )
@@ -208,6 +272,12 @@ def test_windows_stay_sane(kind: Any, events: list[tuple[str, int, bool]]) -> No
             assert before <= controller.window <= before + max(before, MDS)
         elif what == "lost":
             controller.on_lost(now - 1, now)
+        elif what == "marked":
+            controller.on_congestion_experienced(now - 1, now)
+        elif what == "spurious":
+            before = controller.window
+            controller.on_spurious_loss(now)
+            assert controller.window >= before
         else:
             controller.on_persistent_congestion()
         assert 2 * MDS <= controller.window < 1 << 40

@@ -15,6 +15,11 @@ cdef class CongestionController:
     cdef readonly uint64_t slow_start_threshold
     cdef readonly uint64_t max_datagram_size
     cdef readonly int64_t recovery_start     # packets sent before it do not shrink the window again
+    # As they were before the last reduction, for the case that its losses were none.
+    cdef bint can_undo
+    cdef uint64_t undo_window
+    cdef uint64_t undo_threshold
+    cdef int64_t undo_recovery_start
 
     cpdef int set_max_datagram_size(self, uint64_t size) except -1
     cpdef int on_sent(self, uint64_t size, uint64_t in_flight, int64_t now) except -1
@@ -23,6 +28,9 @@ cdef class CongestionController:
     ) except -1
     cpdef int on_ack_done(self, uint64_t largest_acked, uint64_t next_number, RttEstimator rtt) except -1
     cpdef int on_lost(self, int64_t time_sent, int64_t now) except -1
+    cpdef int on_congestion_experienced(self, int64_t time_sent, int64_t now) except -1
+    cpdef int on_spurious_loss(self, int64_t now) except -1
     cpdef int on_persistent_congestion(self) except -1
     cpdef bint in_slow_start(self) noexcept
+    cdef void _save(self) noexcept
     cdef uint64_t pacing_rate(self, RttEstimator rtt) noexcept

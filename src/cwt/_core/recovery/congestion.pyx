@@ -43,6 +43,36 @@ cdef class CongestionController:
         """The newest of the packets found lost together was sent at *time_sent*."""
         raise NotImplementedError
 
+    cpdef int on_congestion_experienced(self, int64_t time_sent, int64_t now) except -1:
+        """A router marked a packet sent at *time_sent* instead of dropping it (RFC 9002 Section 7.1).
+
+        The answer is that to a loss, but it cannot turn out to have been wrong.
+        """
+        if time_sent > self.recovery_start:
+            self.on_lost(time_sent, now)
+            self.can_undo = False
+        return 0
+
+    cpdef int on_spurious_loss(self, int64_t now) except -1:
+        """All packets whose loss made for the last reduction have arrived after all: take it back.
+
+        Once for each reduction; the window does not shrink by this (RFC 9438 Section 4.9).
+        """
+        if not self.can_undo:
+            return 0
+        self.can_undo = False
+        self.window = max(self.window, self.undo_window)
+        self.slow_start_threshold = max(self.slow_start_threshold, self.undo_threshold)
+        self.recovery_start = self.undo_recovery_start
+        return 0
+
+    cdef void _save(self) noexcept:
+        # A reduction is about to happen.
+        self.can_undo = True
+        self.undo_window = self.window
+        self.undo_threshold = self.slow_start_threshold
+        self.undo_recovery_start = self.recovery_start
+
     cpdef int on_persistent_congestion(self) except -1:
         """All packets of a long period were lost (RFC 9002 Section 7.6)."""
         self.window = 2 * self.max_datagram_size

@@ -29,6 +29,8 @@ cdef class Cubic(CongestionController):
     cdef double k                            # seconds
     cdef int64_t epoch_start
     cdef double remainder                    # of a byte, in the growth of the window
+    cdef double undo_w_max, undo_w_estimate, undo_k
+    cdef int64_t undo_epoch_start
     # HyStart++
     cdef uint64_t window_end
     cdef int64_t last_round_minimum
@@ -47,6 +49,8 @@ cdef class Cubic(CongestionController):
     cpdef int set_max_datagram_size(self, uint64_t size) except -1:
         # What is counted in datagrams: the growth of an epoch starts over from the window as it is.
         self.w_max *= <double>self.max_datagram_size / size
+        self.undo_w_max *= <double>self.max_datagram_size / size
+        self.undo_epoch_start = -1
         self.epoch_start = -1
         return CongestionController.set_max_datagram_size(self, size)
 
@@ -126,6 +130,9 @@ cdef class Cubic(CongestionController):
         cdef double cwnd
         if time_sent <= self.recovery_start:
             return 0
+        self._save()
+        self.undo_w_max, self.undo_w_estimate, self.undo_k = self.w_max, self.w_estimate, self.k
+        self.undo_epoch_start = self.epoch_start
         self.recovery_start = now
         self.epoch_start = -1
         self.in_css = False
@@ -135,6 +142,12 @@ cdef class Cubic(CongestionController):
         self.window = max(<uint64_t>(self.window * BETA), 2 * self.max_datagram_size)
         self.slow_start_threshold = self.window
         return 0
+
+    cpdef int on_spurious_loss(self, int64_t now) except -1:
+        if self.can_undo:
+            self.w_max, self.w_estimate, self.k = self.undo_w_max, self.undo_w_estimate, self.undo_k
+            self.epoch_start = self.undo_epoch_start
+        return CongestionController.on_spurious_loss(self, now)
 
     cpdef int on_persistent_congestion(self) except -1:
         CongestionController.on_persistent_congestion(self)

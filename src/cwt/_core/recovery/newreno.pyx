@@ -30,6 +30,7 @@ cdef class NewReno(CongestionController):
     cpdef int on_lost(self, int64_t time_sent, int64_t now) except -1:
         if time_sent <= self.recovery_start:
             return 0
+        self._save()
         self.recovery_start = now
         self.window = max(self.window // 2, 2 * self.max_datagram_size)
         self.slow_start_threshold = self.window
