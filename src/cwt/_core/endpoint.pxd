@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from cwt._core.connection cimport Connection, Host
+from cwt._core.stateless cimport Stateless
 from cwt._core.timers cimport TimerHeap
 from cwt._core.wire.packet cimport Header
 
@@ -10,7 +11,6 @@ from cwt._core.wire.packet cimport Header
 cdef class Endpoint(Host):
     cdef readonly object config
     cdef public object tls                   # makes server handshakes; None accepts no connections
-    cdef bytes reset_key
     cdef readonly int max_connections
     cdef readonly int max_handshakes
     cdef readonly set handshaking            # accepted connections that are not established yet
@@ -21,10 +21,8 @@ cdef class Endpoint(Host):
     cdef Connection last                     # where last_id leads
     cdef list news
     cdef list sending                        # connections that may have output
-    cdef list stateless                      # (datagram, to, from_) to be sent as they are
+    cdef Stateless stateless
     cdef TimerHeap timers
-    cdef int64_t reset_second
-    cdef int resets
     cdef public bint accepting
     cdef readonly uint64_t written           # batches of datagrams that connections had to send
     cdef public object on_output             # called when `sending` gets its first connection; or None
@@ -44,7 +42,6 @@ cdef class Endpoint(Host):
     cdef int _accept(
         self, uint8_t* data, size_t length, Header* header, object remote, object local, int ecn, int64_t now
     ) except -1
-    cdef int _reset(self, const uint8_t* data, size_t length, object remote, object local, int64_t now) except -1
     cdef int _add(self, Connection connection) except -1
     cdef int _unroute(self, bytes cid, Connection connection) except -1
     cdef int _forget_token(self, Connection connection) except -1

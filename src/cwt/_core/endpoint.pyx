@@ -7,21 +7,17 @@ from libc.string cimport memcmp, memcpy
 from functools import partial
 
 from cwt._core.connection cimport Connection, Host, nanoseconds
+from cwt._core.stateless cimport Stateless
 from cwt._core.timers cimport TimerHeap
 from cwt._core.wire.packet cimport (
     Header, INITIAL, MIN_INITIAL_SIZE, MIN_RESET_SIZE, ONE_RTT, VERSION_1, VERSION_NEGOTIATION,
     parse_header,
 )
-from cwt.hkdf cimport hmac_digest
 
-from cwt._core.wire.packet import version_negotiation
 from cwt._types import SendInfo
 
 cdef enum:
     CID_LENGTH = 8
-    MAX_STATELESS = 64       # answers without a connection that wait to be sent
-    MAX_RESETS = 100         # stateless resets a second
-    RESET_SIZE = 42
 
 
 @cython.final
@@ -44,7 +40,7 @@ cdef class Endpoint(Host):
         Host.__init__(self, random)
         self.config = config
         self.tls = tls
-        self.reset_key = reset_key or random(32)
+        self.stateless = Stateless(random, reset_key or random(32))
         self.max_connections = max_connections
         self.max_handshakes = max_handshakes
         self.handshaking = set()
@@ -53,7 +49,6 @@ cdef class Endpoint(Host):
         self.all = set()
         self.news = []
         self.sending = []
-        self.stateless = []
         self.timers = TimerHeap()
         self.accepting = True
         self.on_output = None
@@ -99,7 +94,7 @@ cdef class Endpoint(Host):
 
     def reset_token(self, bytes cid):
         """The stateless reset token of *cid* (RFC 9000 Section 10.3.2)."""
-        return hmac_digest("sha256", self.reset_key, cid)[:16]
+        return self.stateless.reset_token(cid)
 
     # Connections
 
@@ -203,16 +198,7 @@ cdef class Endpoint(Host):
         if self.tls is None or header.type == VERSION_NEGOTIATION or length < MIN_INITIAL_SIZE:
             return 0
         if header.version != VERSION_1:
-            if len(self.stateless) < MAX_STATELESS:
-                noise = self.random(5)
-                grease = int.from_bytes(noise[:4], "big") & 0xF0F0F0F0 | 0x0A0A0A0A
-                self.stateless.append((
-                    version_negotiation(
-                        header.scid[:header.scid_length], header.dcid[:header.dcid_length],
-                        [VERSION_1, grease], noise[4] & 0x7F,
-                    ), remote, local,
-                ))
-            return 0
+            return self.stateless.version_negotiation(header, remote, local)
         if header.type == INITIAL and header.dcid_length >= 8 and self.accepting:
             self._accept(data, length, header, remote, local, ecn, now)
         return 0
@@ -252,24 +238,7 @@ cdef class Endpoint(Host):
             connection = self.reset_tokens.get(data[length - 16:length])
             if connection is not None:
                 return connection.take_reset(now)
-        return self._reset(data, length, remote, local, now)
-
-    cdef int _reset(
-        self, const uint8_t* data, size_t length, object remote, object local, int64_t now
-    ) except -1:
-        # RFC 9000 Section 10.3: smaller than what it answers, so that two endpoints cannot loop.
-        cdef size_t size = min(length - 1, <size_t>RESET_SIZE)
-        if now // 1_000_000_000 != self.reset_second:
-            self.reset_second = now // 1_000_000_000
-            self.resets = 0
-        if size < MIN_RESET_SIZE or self.resets >= MAX_RESETS or len(self.stateless) >= MAX_STATELESS:
-            return 0
-        self.resets += 1
-        noise = bytearray(self.random(size - 16))
-        noise[0] = noise[0] & 0x3F | 0x40
-        token = self.reset_token(data[1:1 + CID_LENGTH])
-        self.stateless.append((bytes(noise) + token, remote, local))
-        return 0
+        return self.stateless.reset(data, length, CID_LENGTH, remote, local, now)
 
     # Out
 
@@ -291,8 +260,8 @@ cdef class Endpoint(Host):
     def send(self, double now):
         """The next datagram as ``(bytes, SendInfo)``, or None: for use without a Pump."""
         cdef Connection connection
-        if self.stateless:
-            data, to, from_ = self.stateless.pop(0)
+        if self.stateless.queue:
+            data, to, from_ = self.stateless.queue.pop(0)
             return data, SendInfo(to, from_, now)
         while self.sending:
             connection = self.sending[0]
@@ -313,7 +282,7 @@ cdef class Endpoint(Host):
     def timeout(self, double now):
         """Seconds until ``on_timeout`` is due; 0 when there is something to send; None for never."""
         cdef int64_t at = self.timers.first()
-        if self.sending or self.stateless:
+        if self.sending or self.stateless.queue:
             return 0.0
         return max(at / 1e9 - now, 0.0) if at else None
 

@@ -112,11 +112,11 @@ cdef class Pump:
 
     cdef bint _transmit_stateless(self) except -1:
         cdef bytes data
-        while self.endpoint.stateless:
-            data, to, source = self.endpoint.stateless[0]
+        while self.endpoint.stateless.queue:
+            data, to, source = self.endpoint.stateless.queue[0]
             if not self.socket.send(
                 <const uint8_t*>PyBytes_AS_STRING(data), len(data), len(data), to, source, 0
             ):
                 return False
-            self.endpoint.stateless.pop(0)
+            self.endpoint.stateless.queue.pop(0)
         return True
