@@ -65,3 +65,28 @@ def test_bounds_must_be_positive() -> None:
     for bounds in ({"max_servers": 0}, {"max_tickets": 0}):
         with pytest.raises(ConfigError):
             SessionCache(**bounds)
+
+
+def test_tokens_come_back_newest_first_and_once() -> None:
+    cache = SessionCache(max_tickets=2)
+    for token in (b"first", b"second", b"third", b"second"):
+        cache.put_token("localhost", token)
+    assert cache.take_token("elsewhere") is None
+    assert cache.take_token("localhost") == b"second"
+    assert cache.take_token("localhost") == b"third"
+    assert cache.take_token("localhost") is None
+
+
+def test_tokens_are_bounded_in_servers_and_length() -> None:
+    cache = SessionCache(max_servers=2)
+    cache.put_token("a", b"1")
+    cache.put_token("b", b"2")
+    cache.put_token("a", b"3")
+    cache.put_token("c", b"4")
+    assert cache.take_token("b") is None
+    assert cache.take_token("a") == b"3"
+    cache.put_token("d", bytes(1025))
+    cache.put_token("d", b"")
+    assert cache.take_token("d") is None
+    cache.clear()
+    assert cache.take_token("c") is None

@@ -12,6 +12,9 @@ __all__ = ["SessionCache", "SessionTicket"]
 MAX_LIFETIME = 604800
 """Seconds that a ticket is kept at most, and that a server need not sign (RFC 8446 Section 4.6.1)."""
 
+MAX_TOKEN_LENGTH = 1024
+"""Bytes of a token that is kept at most."""
+
 
 class SessionTicket(NamedTuple):
     """A ticket of a server, with the secret that belongs to it."""
@@ -46,6 +49,8 @@ class SessionCache:
     *max_tickets* tickets.  Each is used once, so that connections cannot be linked by it (RFC 8446
     Appendix C.4).  Clients may share a cache: the certificate that came with a session is judged again by
     the client that wants to resume it.
+
+    Tokens by which a server knows an address again (RFC 9000 Section 8.1.3) are kept in the same way.
     """
 
     def __init__(self, max_servers: int = 256, max_tickets: int = 4) -> None:
@@ -54,6 +59,7 @@ class SessionCache:
         self._max_servers = max_servers
         self._max_tickets = max_tickets
         self._tickets: OrderedDict[tuple[str, bytes], list[SessionTicket]] = OrderedDict()
+        self._tokens: OrderedDict[str, list[bytes]] = OrderedDict()
 
     def __len__(self) -> int:
         """How many tickets there are."""
@@ -62,6 +68,7 @@ class SessionCache:
     def clear(self) -> None:
         """Forget everything."""
         self._tickets.clear()
+        self._tokens.clear()
 
     def put(self, server_name: str, ticket: SessionTicket) -> None:
         """Remember *ticket* of *server_name*."""
@@ -87,3 +94,30 @@ class SessionCache:
             if ticket.is_fresh(now):
                 return ticket
         return None
+
+    def put_token(self, server_name: str, token: bytes) -> None:
+        """Remember *token*, of a NEW_TOKEN frame of *server_name* (RFC 9000 Section 19.7).
+
+        Of each server the newest are kept, as many as there are tickets; one of more than 1024 bytes is not
+        kept, as it would take too much of every first packet.
+        """
+        if not 1 <= len(token) <= MAX_TOKEN_LENGTH:
+            return
+        tokens = self._tokens.setdefault(server_name, [])
+        self._tokens.move_to_end(server_name)
+        if token in tokens:
+            tokens.remove(token)
+        tokens.append(bytes(token))
+        del tokens[: -self._max_tickets]
+        if len(self._tokens) > self._max_servers:
+            self._tokens.popitem(last=False)
+
+    def take_token(self, server_name: str) -> bytes | None:
+        """The newest token of *server_name*; it is forgotten here, as each is for one use."""
+        tokens = self._tokens.get(server_name)
+        if not tokens:
+            return None
+        token = tokens.pop()
+        if not tokens:
+            del self._tokens[server_name]
+        return token
