@@ -47,7 +47,7 @@ cdef class Assembler:
     ) except? 0:
         # Up to *most* datagrams of equal size, the last perhaps shorter; their sum, 0 for none.
         cdef Packet jobs[MAX_BATCH]
-        cdef size_t total = 0, size, count = 0, sealed = 0
+        cdef size_t total = 0, size = capacity, count = 0, sealed = 0
         cdef bint last = False
         if not self.may_send():
             return 0
@@ -86,6 +86,8 @@ cdef class Assembler:
                 segment_size[0] = size
             if size < segment_size[0] or size < self.datagram_size and not self.datagrams.wants_to_send():
                 break
+        if size == 0 and self.pacing_at == 0 and self.recovery.may_send(self.datagram_size + self.reserved):
+            self.recovery.on_app_limited()
         if sealed:
             self.keys.seal(2, jobs, sealed)
         if total and segment_size[0] == self.datagram_size and self.handshake.confirmed:

@@ -229,7 +229,7 @@ def test_hystart_leaves_slow_start_when_the_round_trip_grows() -> None:
         sent = number + flight
         for _ in range(flight):
             controller.on_acked(MDS, 0, True, estimate, MS)
-            controller.on_ack_done(number, sent, estimate)
+            controller.on_rtt_sample(number, sent, estimate)
             number += 1
     assert not controller.in_slow_start()
     assert controller.slow_start_threshold == pytest.approx(controller.window, rel=0.2)
@@ -243,7 +243,7 @@ def test_hystart_stays_in_slow_start_while_it_does_not() -> None:
         flight = controller.window // MDS
         for _ in range(flight):
             controller.on_acked(MDS, 0, True, estimate, MS)
-            controller.on_ack_done(number, number + flight, estimate)
+            controller.on_rtt_sample(number, number + flight, estimate)
             number += 1
     assert controller.in_slow_start()
     assert not controller.in_css

@@ -33,10 +33,21 @@ cdef class CongestionController:
         """*size* bytes sent at *time_sent* arrived; *window_limited*: the window was in use."""
         raise NotImplementedError
 
-    cpdef int on_ack_done(
+    cpdef int on_rtt_sample(
         self, uint64_t largest_acked, uint64_t next_number, RttEstimator rtt
     ) except -1:
-        """An ACK frame is dealt with: *rtt* is up to date, *next_number* will be sent next."""
+        """The ACK of packet *largest_acked* gave a sample; *next_number* will be sent next."""
+        return 0
+
+    cpdef int on_ack_done(self, uint64_t in_flight, RttEstimator rtt, int64_t now) except -1:
+        """An ACK is dealt with, and so are the losses it showed; *in_flight* bytes are left.
+
+        With ``rates``, these are the sample of this ACK.
+        """
+        return 0
+
+    cpdef int on_packet_lost(self, uint64_t size, int64_t now) except -1:
+        """A packet of *size* bytes was lost; called only with ``rates``, which knows more of it."""
         return 0
 
     cpdef int on_lost(self, int64_t time_sent, int64_t now) except -1:
@@ -79,12 +90,19 @@ cdef class CongestionController:
         self.recovery_start = -1
         return 0
 
-    cpdef bint in_slow_start(self) noexcept:
+    cpdef bint in_slow_start(self) except -1:
         """Whether the window still grows exponentially."""
         return self.window < self.slow_start_threshold
 
-    cdef uint64_t pacing_rate(self, RttEstimator rtt) noexcept:
-        # Bytes a second: more than a window per round trip so that pacing never starves (Section 7.7).
+    cpdef uint64_t pacing_rate(self, RttEstimator rtt) except? 0:
+        """Bytes a second: more than a window each round trip, so that pacing does not starve (Section 7.7)."""
         cdef uint64_t factor = 2 if self.in_slow_start() else 1
         cdef double seconds = max(rtt.smoothed, <int64_t>1000) / 1e9
         return <uint64_t>(self.window * factor * 1.25 / seconds)
+
+    @property
+    def state(self):
+        """What it is doing, in the words of qlog."""
+        if self.in_slow_start():
+            return "slow_start"
+        return "congestion_avoidance"

@@ -59,7 +59,7 @@ cdef class Cubic(CongestionController):
     ) except -1:
         if time_sent <= self.recovery_start or not window_limited:
             return 0
-        if self.in_slow_start():
+        if self.window < self.slow_start_threshold:
             self.window += size // CSS_GROWTH_DIVISOR if self.in_css else size
             return 0
         self._avoid_congestion(size, rtt, now)
@@ -90,11 +90,11 @@ cdef class Cubic(CongestionController):
         self.window += whole
         self.remainder = growth - whole
 
-    cpdef int on_ack_done(
+    cpdef int on_rtt_sample(
         self, uint64_t largest_acked, uint64_t next_number, RttEstimator rtt
     ) except -1:
         cdef int64_t threshold
-        if not self.in_slow_start():
+        if self.window >= self.slow_start_threshold:
             return 0
         if largest_acked >= self.window_end:
             self._new_round(next_number)

@@ -37,6 +37,7 @@ cdef class LossRecovery:
     cdef readonly uint64_t bytes_acked
 
     cdef SentPackets sent(self, int space)
+    cdef void on_app_limited(self) noexcept
     cdef int on_sent(self, int space, const PacketBuilder* p, uint32_t size, int64_t now) except -1
     cdef int on_ack(
         self, int space, AckFrame* ack, int64_t delay, int64_t now, RecordHandler handler

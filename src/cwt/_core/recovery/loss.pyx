@@ -53,11 +53,18 @@ cdef class LossRecovery:
         # Whether the window has room for a packet of *size*.
         return self.bytes_in_flight + size <= self.congestion.window
 
+    cdef void on_app_limited(self) noexcept:
+        # There is nothing more to send, though window and pacing would allow it.
+        if self.congestion.rates is not None:
+            self.congestion.rates.on_app_limited(self.bytes_in_flight)
+
     cdef int on_sent(self, int space, const PacketBuilder* p, uint32_t size, int64_t now) except -1:
         self.sent(space).add(p, size, now)
         if not p.in_flight:
             return 0
         self.congestion.on_sent(size, self.bytes_in_flight, now)
+        if self.congestion.rates is not None:
+            self.congestion.rates.on_sent(self.sent(space).new_state(), size, self.bytes_in_flight, now)
         self.bytes_in_flight += size
         self.pacer.on_sent(size)
         if p.ack_eliciting:
@@ -109,8 +116,13 @@ cdef class LossRecovery:
             self.rtt.sample(
                 now - largest_time, delay if space == 2 else 0, self.handshake_confirmed
             )
-            self.congestion.on_ack_done(ack.largest, s.next, self.rtt)
+            self.congestion.on_rtt_sample(ack.largest, s.next, self.rtt)
         self._detect_lost(space, now, handler)
+        if self.congestion.rates is not None:
+            self.congestion.rates.finish(self.rtt.minimum)
+        self.congestion.on_ack_done(self.bytes_in_flight, self.rtt, now)
+        if self.congestion.rates is not None:
+            self.congestion.rates.clear()
         if self.peer_validated or not self.is_client:
             self.pto_count = 0
         s.trim()
@@ -137,6 +149,10 @@ cdef class LossRecovery:
             self.bytes_acked += copy.size
             if copy.flags & ELICITING:
                 eliciting[0] = True
+            if s.states != NULL and self.congestion.rates is not None:
+                self.congestion.rates.on_acked(
+                    &s.states[position & s.packet_mask], copy.size, copy.time, now
+                )
             if copy.size > self.mtu.base:
                 self.mtu.on_packet_acked(copy.number, copy.size)
             self.congestion.on_acked(copy.size, copy.time, limited, self.rtt, now)
@@ -181,6 +197,9 @@ cdef class LossRecovery:
                 self._lose(s, packet, space, handler)
                 continue
             newest = time
+            if s.states != NULL and self.congestion.rates is not None:
+                self.congestion.rates.on_lost(&s.states[position & s.packet_mask], packet.size)
+                self.congestion.on_packet_lost(packet.size, now)
             if packet.flags & ELICITING and time > self.first_sample_time:
                 if run_start < 0:
                     run_start = time

@@ -18,7 +18,7 @@ cdef class NewReno(CongestionController):
     ) except -1:
         if time_sent <= self.recovery_start or not window_limited:
             return 0
-        if self.in_slow_start():
+        if self.window < self.slow_start_threshold:
             self.window += size
             return 0
         self.credit += size

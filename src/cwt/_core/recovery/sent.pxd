@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from cwt._core.recovery.delivery cimport SendState
 from cwt._core.wire.frame cimport FrameRecord, PacketBuilder
 
 cdef enum:
@@ -28,6 +29,7 @@ cdef class RecordHandler:
 
 cdef class SentPackets:
     cdef SentPacket* packets                 # the one at position *p* is at p & mask
+    cdef SendState* states                   # of the same packets; NULL unless a controller asked for them
     cdef uint64_t packet_mask
     cdef uint64_t head, tail                 # positions, ever growing
     cdef FrameRecord* frames
@@ -41,6 +43,7 @@ cdef class SentPackets:
     cdef void skip(self) noexcept
     cdef SentPacket* _new(self) except NULL
     cdef int _grow_packets(self) except -1
+    cdef SendState* new_state(self) except NULL
     cdef int _grow_frames(self, uint64_t needed) except -1
     cdef SentPacket* at(self, uint64_t position) noexcept
     cdef uint64_t find(self, uint64_t number) noexcept

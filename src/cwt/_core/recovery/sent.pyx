@@ -1,9 +1,10 @@
 """Sent packets and what they carried, in two rings (RFC 9002 Section A.1)."""
 
 cimport cython
-from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.mem cimport PyMem_Calloc, PyMem_Free, PyMem_Malloc
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from cwt._core.recovery.delivery cimport SendState
 from cwt._core.wire.frame cimport FrameRecord, PacketBuilder
 
 cdef enum:
@@ -32,26 +33,46 @@ cdef class SentPackets:
 
     def __cinit__(self):
         self.packets = NULL
+        self.states = NULL
         self.frames = NULL
         self.packet_mask = 0
         self.frame_mask = 0
 
     def __dealloc__(self):
         PyMem_Free(self.packets)
+        PyMem_Free(self.states)
         PyMem_Free(self.frames)
 
     cdef int _grow_packets(self) except -1:
         cdef uint64_t size = (self.packet_mask + 1) * 2 if self.packets != NULL else FIRST_PACKETS
         cdef uint64_t i
+        cdef SendState* states
         cdef SentPacket* packets = <SentPacket*>PyMem_Malloc(size * sizeof(SentPacket))
         if packets == NULL:
             raise MemoryError
         for i in range(self.head, self.tail):
             packets[i & (size - 1)] = self.packets[i & self.packet_mask]
+        if self.states != NULL:
+            states = <SendState*>PyMem_Calloc(size, sizeof(SendState))
+            if states == NULL:
+                PyMem_Free(packets)
+                raise MemoryError
+            for i in range(self.head, self.tail):
+                states[i & (size - 1)] = self.states[i & self.packet_mask]
+            PyMem_Free(self.states)
+            self.states = states
         PyMem_Free(self.packets)
         self.packets = packets
         self.packet_mask = size - 1
         return 0
+
+    cdef SendState* new_state(self) except NULL:
+        # For what is known while the packet added last goes out; those before the first call have none.
+        if self.states == NULL:
+            self.states = <SendState*>PyMem_Calloc(self.packet_mask + 1, sizeof(SendState))
+            if self.states == NULL:
+                raise MemoryError
+        return &self.states[(self.tail - 1) & self.packet_mask]
 
     cdef int _grow_frames(self, uint64_t needed) except -1:
         cdef uint64_t size = (self.frame_mask + 1) * 2 if self.frames != NULL else FIRST_FRAMES
@@ -159,8 +180,10 @@ cdef class SentPackets:
     cdef void clear(self) noexcept:
         # Forget everything, the rings too.
         PyMem_Free(self.packets)
+        PyMem_Free(self.states)
         PyMem_Free(self.frames)
         self.packets = NULL
+        self.states = NULL
         self.frames = NULL
         self.packet_mask = 0
         self.frame_mask = 0
