@@ -19,7 +19,6 @@ cdef struct SentPacket:
     uint32_t size
     uint16_t frame_count
     uint8_t flags
-    uint8_t path             # it went over
 
 
 cdef class RecordHandler:
