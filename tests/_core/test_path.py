@@ -235,6 +235,67 @@ def test_another_port_does_not() -> None:
     assert after == before
 
 
+def unanswered(address: object) -> tuple[RawClient, Connection, int]:
+    """Twenty packets under way to the old address when the client turns up at *address*; the newest."""
+    client, server = quiet()
+    stream_id = server.open_stream()
+    assert stream_id is not None
+    server.stream_send(stream_id, bytes(9000))
+    client.collect()
+    newest = client.largest[ONE_RTT]
+    client.now += 0.05
+    send_from(client, address, PING + PADDING * 1000)
+    return client, server, newest
+
+
+def test_what_is_under_way_on_the_old_path_does_not_count_on_the_new_one() -> None:
+    client, server, newest = unanswered(OTHER_HOST)
+    before = server.stats()
+    assert before.congestion_window == 12000
+    assert 0 < before.bytes_in_flight < 3000
+    send_from(client, OTHER_HOST, ack(newest, 5))
+    after = server.stats()
+    assert after.bytes_acked > before.bytes_acked + 5000
+    assert after.congestion_window == before.congestion_window
+    assert after.bytes_in_flight >= before.bytes_in_flight
+    assert after.smoothed_rtt == before.smoothed_rtt == pytest.approx(CONFIG.initial_rtt)
+
+
+def test_losses_of_the_old_path_do_not_count_on_the_new_one() -> None:
+    client, server, newest = unanswered(OTHER_HOST)
+    send_from(
+        client, OTHER_HOST, ack(client.largest[ONE_RTT], client.largest[ONE_RTT] - newest - 1)
+    )
+    client.now += 1.0
+    send_from(
+        client, OTHER_HOST, ack(client.largest[ONE_RTT], client.largest[ONE_RTT] - newest - 1)
+    )
+    after = server.stats()
+    assert after.packets_lost >= 6
+    assert after.congestion_window >= 12000
+
+
+def test_the_old_window_is_there_again_on_the_old_path() -> None:
+    client, server, newest = unanswered(OTHER_HOST)
+    send_from(client, CLIENT, PING)
+    before = server.stats()
+    assert before.bytes_in_flight > 8000
+    send_from(client, CLIENT, ack(newest, 5))
+    after = server.stats()
+    assert after.bytes_in_flight < 3000
+    assert after.congestion_window > before.congestion_window
+
+
+def test_behind_another_port_all_counts_on() -> None:
+    client, server, newest = unanswered(OTHER_PORT)
+    before = server.stats()
+    assert before.bytes_in_flight > 8000
+    send_from(client, OTHER_PORT, ack(newest, 5))
+    after = server.stats()
+    assert after.bytes_in_flight < before.bytes_in_flight - 5000
+    assert after.congestion_window > before.congestion_window
+
+
 def test_a_move_uses_another_connection_id() -> None:
     client, server = quiet()
     client.send(ONE_RTT, new_connection_id(1, b"12345678"))

@@ -216,6 +216,7 @@ cdef class Assembler:
         if space != 2:
             size = min(size, start + MAX_LENGTH)
         start_packet(&draft.builder, out + start, size - start - TAG_LENGTH)
+        draft.builder.path = self.recovery.slot
         if space == 2:
             put_u8(&draft.builder.w, <uint8_t>(0x40 | (self.keys.key_phase << 2) | (length - 1)))
             put_bytes(&draft.builder.w, self.remote_ids.current.data, self.remote_ids.current.length)

@@ -18,6 +18,7 @@ from cwt._core.recovery.acks cimport AckTracker, AckTrackers
 from cwt._core.recovery.loss cimport LossRecovery
 from cwt._core.recovery.mtu cimport MAX_DATAGRAM
 from cwt._core.recovery.pacer cimport Pacer
+from cwt._core.recovery.path cimport PathRecovery
 from cwt._core.recovery.rtt cimport RttEstimator
 from cwt._core.router cimport Router, new_controller
 from cwt._core.stream.datagram cimport DatagramFlow, Datagrams
@@ -101,20 +102,21 @@ cdef class Connection(Router):
         self.local_ids = LocalIds()
         self.remote_ids = RemoteIds(config.active_connection_id_limit)
         self.closing = Closing()
+        datagram_size = min(config.max_udp_payload_size, MAX_DATAGRAM)
         self.paths = Paths(
-            local, remote, is_client or address_validated, min(config.max_udp_payload_size, MAX_DATAGRAM),
+            local, remote, is_client or address_validated, datagram_size,
             min(config.mtu_discovery_limit, MAX_DATAGRAM) if config.mtu_discovery else 0,
+            PathRecovery(
+                RttEstimator(<int64_t>(config.initial_rtt * 1e9)), new_controller(config, datagram_size),
+                Pacer(config.pacing),
+            ),
         )
         self.acks = AckTrackers(AckTracker(
             <int64_t>(config.max_ack_delay * 1e9), config.ack_delay_exponent,
             1000 * <int64_t>min_ack_delay(config),
         ))
         self.ack_frequency = AckFrequency()
-        self.recovery = LossRecovery(
-            RttEstimator(<int64_t>(config.initial_rtt * 1e9)),
-            new_controller(config, self.paths.current.mtu.size), Pacer(config.pacing),
-            self.paths.current.mtu, is_client,
-        )
+        self.recovery = LossRecovery(self.paths.current.recovery, self.paths.current.mtu, is_client)
         self.idle = IdleTimer(
             <int64_t>(config.max_idle_timeout * 1e9), <int64_t>((config.keep_alive_interval or 0) * 1e9)
         )
@@ -509,7 +511,7 @@ cdef class Connection(Router):
         # Section 9.3.2: back to where the peer last was.
         if not self.paths.give_up():
             self._fail(TransportError(TransportErrorCode.NO_VIABLE_PATH, "path validation failed"))
-        return 0
+        return self._on_path_changed()
 
     cdef int _fail(self, object error) except -1:
         # The only door from an error to CONNECTION_CLOSE.

@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from cwt._core.recovery.mtu cimport PathMtu
+from cwt._core.recovery.path cimport PathRecovery
 from cwt._core.wire.frame cimport PacketBuilder
 
 cdef enum:
@@ -16,8 +17,8 @@ cdef class Path:
     cdef bytes challenge                     # outstanding PATH_CHALLENGE
     cdef bint challenge_pending
     cdef int64_t challenge_deadline          # when validation has failed, 0 for none
-    cdef bint other_host                     # than the path before
     cdef readonly PathMtu mtu
+    cdef readonly PathRecovery recovery      # round-trip time, window, pace
 
     cdef uint64_t allowance(self) noexcept
     cdef int start_validation(self, bytes challenge, int64_t deadline) except -1
@@ -31,15 +32,18 @@ cdef class Paths:
     cdef object to, from_                    # of the datagrams written last
     cdef size_t datagram_size                # to begin with, on every path
     cdef size_t mtu_limit                    # of the search for larger ones, 0 for no search
+    cdef readonly uint8_t slots              # given to paths so far, the newest of them
     cdef list responses                      # data of PATH_CHALLENGE to be answered
     cdef list elsewhere                      # the same for other addresses: (data, remote, local, size)
 
-    cdef Path _make(self, object local, object remote, bint validated)
+    cdef Path _make(self, object local, object remote, bint validated, PathRecovery recovery)
+    cdef bint needs_recovery(self, object remote) except -1
     cdef int set_mtu_limit(self, size_t limit) except -1
     cdef bint is_current(self, object remote) except -1
     cdef int received(self, object remote, size_t size) except -1
     cdef int follow(
-        self, object remote, object local, size_t credit, bytes challenge, int64_t deadline
+        self, object remote, object local, size_t credit, PathRecovery recovery, bytes challenge,
+        int64_t deadline
     ) except -1
     cdef int on_path_challenge(self, const uint8_t* data, size_t received) except -1
     cdef bint on_path_response(self, const uint8_t* data) except -1

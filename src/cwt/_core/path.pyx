@@ -5,6 +5,7 @@ from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from cwt._core.recovery.mtu cimport PathMtu
+from cwt._core.recovery.path cimport PathRecovery
 from cwt._core.wire.cursor cimport put_bytes, put_u8, room
 from cwt._core.wire.frame cimport (
     PATH_CHALLENGE, PATH_RESPONSE, PacketBuilder, can_record, record,
@@ -15,11 +16,12 @@ from cwt._core.wire.frame cimport (
 cdef class Path:
     """A pair of addresses, and whether the peer has proved that it is there."""
 
-    def __init__(self, local, remote, bint validated, PathMtu mtu):
+    def __init__(self, local, remote, bint validated, PathMtu mtu, PathRecovery recovery):
         self.local = local
         self.remote = remote
         self.validated = validated
         self.mtu = mtu
+        self.recovery = recovery
 
     cdef uint64_t allowance(self) noexcept:
         # Bytes that may be sent now (Section 8.1).
@@ -48,17 +50,20 @@ cdef class Path:
 cdef class Paths:
     """The path in use, and the one to fall back on while a new one is validated (Section 9.3)."""
 
-    def __init__(self, local, remote, bint validated, size_t datagram_size, size_t mtu_limit):
+    def __init__(
+        self, local, remote, bint validated, size_t datagram_size, size_t mtu_limit, PathRecovery recovery
+    ):
         self.datagram_size = datagram_size
         self.mtu_limit = mtu_limit
-        self.current = self._make(local, remote, validated)
+        self.current = self._make(local, remote, validated, recovery)
         self.responses = []
         self.elsewhere = []
 
-    cdef Path _make(self, object local, object remote, bint validated):
+    cdef Path _make(self, object local, object remote, bint validated, PathRecovery recovery):
         # Nothing is known of the MTU of another path (Section 14.3).
         return Path(
-            local, remote, validated, PathMtu(self.datagram_size, self.mtu_limit, self.mtu_limit > 0)
+            local, remote, validated, PathMtu(self.datagram_size, self.mtu_limit, self.mtu_limit > 0),
+            recovery,
         )
 
     cdef int set_mtu_limit(self, size_t limit) except -1:
@@ -76,8 +81,15 @@ cdef class Paths:
             self.current.received += size
         return 0
 
+    cdef bint needs_recovery(self, object remote) except -1:
+        # Where more changes than a port, nothing that was learnt before holds (Section 9.4).
+        return remote[0] != self.current.remote[0] and (
+            self.previous is None or self.previous.remote != remote
+        )
+
     cdef int follow(
-        self, object remote, object local, size_t credit, bytes challenge, int64_t deadline
+        self, object remote, object local, size_t credit, PathRecovery recovery, bytes challenge,
+        int64_t deadline
     ) except -1:
         # To the peer's new address, sending little until it has answered there.
         cdef Path old = self.current
@@ -90,9 +102,8 @@ cdef class Paths:
             return 0
         if old.validated:
             self.previous = old
-        self.current = self._make(local, remote, False)
+        self.current = self._make(local, remote, False, recovery or old.recovery)
         self.current.received = credit
-        self.current.other_host = old.other_host and not old.validated or remote[0] != old.remote[0]
         self.current.start_validation(challenge, deadline)
         return 0
 
@@ -106,11 +117,11 @@ cdef class Paths:
         return 0
 
     cdef bint on_path_response(self, const uint8_t* data) except -1:
-        # Whether it proved that the peer is at another host than before.
+        # Whether it validated the path in use.
         if not self.current.on_path_response(data):
             return False
         self.previous = None
-        return self.current.other_host
+        return True
 
     cdef bint give_up(self) noexcept:
         # Validation failed: back to where the peer last was; False when there is no such path.

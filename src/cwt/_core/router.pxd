@@ -14,6 +14,7 @@ from cwt._core.recovery.ack_frequency cimport AckFrequency
 from cwt._core.recovery.acks cimport AckTrackers
 from cwt._core.recovery.congestion cimport CongestionController
 from cwt._core.recovery.loss cimport LossRecovery
+from cwt._core.recovery.path cimport PathRecovery
 from cwt._core.stream.datagram cimport Datagrams
 from cwt._core.stream.streams cimport Streams
 from cwt._core.wire.cursor cimport Reader
@@ -61,7 +62,8 @@ cdef class Router(PacketHandler):
     cdef int _enable_ack_frequency(self) except -1
     cdef int _confirm(self) except -1
     cdef int _discard(self, int space) except -1
-    cdef int _start_recovery_anew(self) except -1
+    cdef PathRecovery _other_recovery(self, object remote)
+    cdef int _on_path_changed(self) except -1
     cdef int _follow_mtu(self, int64_t now) except -1
     cdef int64_t _pto(self) noexcept
     cdef int _issue_ids(self) except -1

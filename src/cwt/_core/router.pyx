@@ -8,7 +8,11 @@ from cwt._core.intake cimport PacketHandler, SHORT_CID_LENGTH
 from cwt._core.keyring cimport Opened
 from cwt._core.recovery.acks cimport AckTracker
 from cwt._core.recovery.congestion cimport CongestionController
+from cwt._core.path cimport Path
 from cwt._core.recovery.mtu cimport MAX_DATAGRAM, PathMtu
+from cwt._core.recovery.pacer cimport Pacer
+from cwt._core.recovery.path cimport PathRecovery
+from cwt._core.recovery.rtt cimport RttEstimator
 from cwt._core.wire.cursor cimport Reader, read_bytes, read_varint, reader
 from cwt._core.wire.frame cimport (
     ACK, ACK_ECN, ACK_FREQUENCY, APPLICATION_CLOSE, AckFrame, AckFrequencyFrame, CRYPTO, CloseFrame,
@@ -101,10 +105,11 @@ cdef class Router(PacketHandler):
             and not self.paths.is_current(remote)
         ):
             self.paths.follow(
-                remote, local, self.intake.datagram_length, self.random(8),
+                remote, local, self.intake.datagram_length, self._other_recovery(remote), self.random(8),
                 now + 3 * max(self._pto(), self.recovery.rtt.initial),
             )
             self.remote_ids.rotate()
+            self._on_path_changed()
         if self.handshake.complete or space != 2:
             self._advance(now)
         return 0
@@ -130,18 +135,28 @@ cdef class Router(PacketHandler):
         self.news = True
         return 0
 
-    cdef int _start_recovery_anew(self) except -1:
-        # What was learnt of another path does not hold for this one (Section 9.4).
-        self.recovery.rtt.reset()
-        self.recovery.congestion = new_controller(self.config, self.assembler.datagram_size)
-        return self.ack_frequency.reset()
+    cdef PathRecovery _other_recovery(self, object remote):
+        # For a path to *remote*; None for that of the path in use.
+        cdef RttEstimator rtt = self.recovery.rtt
+        if not self.paths.needs_recovery(remote):
+            return None
+        self.paths.slots += 1
+        return PathRecovery(
+            RttEstimator(rtt.initial), new_controller(self.config, self.paths.datagram_size),
+            Pacer(self.config.pacing), self.paths.slots,
+        )
+
+    cdef int _on_path_changed(self) except -1:
+        # Another path is in use from now on.
+        cdef Path path = self.paths.current
+        if path.recovery is not self.recovery.path:
+            self.ack_frequency.reset()
+        path.mtu.attach(self.recovery.application.next)
+        return self.recovery.follow(path.recovery, path.mtu)
 
     cdef int _follow_mtu(self, int64_t now) except -1:
         # What the path takes may have changed, and so may the path.
         cdef PathMtu mtu = self.paths.current.mtu
-        if self.recovery.mtu is not mtu:
-            self.recovery.mtu = mtu
-            mtu.attach(self.recovery.application.next)
         if self.handshake.confirmed and self.paths.current.validated:
             mtu.start(now)
         if mtu.size != self.assembler.datagram_size:
@@ -306,8 +321,8 @@ cdef class Router(PacketHandler):
                 self.paths.on_path_challenge(raw, self.intake.datagram_length)
         elif type == PATH_RESPONSE:
             ok = read_bytes(r, 8, &raw)
-            if ok and self.paths.on_path_response(raw):
-                self._start_recovery_anew()
+            if ok:
+                self.paths.on_path_response(raw)
         elif type == HANDSHAKE_DONE:
             ok = True
             if not self.is_client:

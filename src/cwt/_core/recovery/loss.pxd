@@ -1,10 +1,11 @@
 """Loss detection and probe timeouts (RFC 9002 Section 6)."""
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from cwt._core.recovery.congestion cimport CongestionController
 from cwt._core.recovery.mtu cimport PathMtu
 from cwt._core.recovery.pacer cimport Pacer
+from cwt._core.recovery.path cimport PathRecovery
 from cwt._core.recovery.rtt cimport RttEstimator
 from cwt._core.recovery.sent cimport RecordHandler, SentPacket, SentPackets
 from cwt._core.wire.frame cimport AckFrame, PacketBuilder
@@ -14,10 +15,13 @@ cdef enum:
 
 
 cdef class LossRecovery:
+    cdef readonly PathRecovery path          # in use, and its parts
     cdef readonly RttEstimator rtt
     cdef readonly CongestionController congestion
     cdef readonly Pacer pacer
-    cdef PathMtu mtu                         # of the path in use
+    cdef PathMtu mtu
+    cdef readonly uint8_t slot
+    cdef list others                         # PathRecovery objects of the other paths; or None
     cdef SentPackets initial, handshake, application
     cdef int64_t largest_acked[SPACES]       # -1 for none
     cdef int64_t loss_time[SPACES]           # 0 for none
@@ -25,7 +29,7 @@ cdef class LossRecovery:
     cdef int64_t skipped[SPACES]             # the newest number left out on purpose, -1 for none
     cdef int64_t first_sample_time
     cdef int probes[SPACES]                  # probe packets to send regardless of the window
-    cdef readonly uint64_t bytes_in_flight
+    cdef readonly uint64_t bytes_in_flight   # on the path in use
     cdef readonly int pto_count
     cdef int repeats                         # of the handshake, because the peer asked again
     cdef public bint is_client
@@ -36,6 +40,9 @@ cdef class LossRecovery:
     cdef readonly uint64_t bytes_lost
     cdef readonly uint64_t bytes_acked
 
+    cdef int follow(self, PathRecovery path, PathMtu mtu) except -1
+    cdef PathRecovery of(self, uint8_t slot)
+    cdef int leave(self, PathRecovery path) except -1
     cdef SentPackets sent(self, int space)
     cdef void on_app_limited(self) noexcept
     cdef int on_sent(self, int space, const PacketBuilder* p, uint32_t size, int64_t now) except -1
@@ -47,11 +54,12 @@ cdef class LossRecovery:
         RecordHandler handler
     ) except -1
     cdef int _detect_lost(self, int space, int64_t now, RecordHandler handler) except -1
+    cdef int _settle_elsewhere(self, const SentPacket* p, bint lost) except -1
     cdef int _lose(self, SentPackets s, SentPacket* p, int space, RecordHandler handler) except -1
     cdef int64_t _pto_deadline(self, int* space, int64_t now) noexcept
     cdef int64_t next_timeout(self, int64_t now) noexcept
     cdef int on_timeout(self, int64_t now, RecordHandler handler) except -1
     cdef int repeat_handshake(self, RecordHandler handler) except -1
     cdef int _probe(self, int space, RecordHandler handler) except -1
-    cdef void discard(self, int space) noexcept
+    cdef int discard(self, int space) except -1
     cdef bint may_send(self, uint64_t size) noexcept

@@ -1,12 +1,10 @@
 """Loss detection and probe timeouts (RFC 9002 Section 6)."""
 
 cimport cython
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
-from cwt._core.recovery.congestion cimport CongestionController
 from cwt._core.recovery.mtu cimport PathMtu
-from cwt._core.recovery.pacer cimport Pacer
-from cwt._core.recovery.rtt cimport RttEstimator
+from cwt._core.recovery.path cimport PathRecovery
 from cwt._core.recovery.sent cimport (
     ACKED, ELICITING, MTU_PROBE, OUTSTANDING, RecordHandler, SentPacket, SentPackets,
 )
@@ -26,17 +24,13 @@ cdef enum:
 cdef class LossRecovery:
     """What is in flight, in all three packet number spaces (0 Initial, 1 Handshake, 2 application).
 
-    What packets carried goes back to its owners through a ``RecordHandler`` given to each call.
+    What packets carried goes back to its owners through a ``RecordHandler`` given to each call.  A packet
+    says something about the path it went over, and about no other.
     """
 
-    def __init__(
-        self, RttEstimator rtt, CongestionController congestion, Pacer pacer, PathMtu mtu, bint is_client
-    ):
+    def __init__(self, PathRecovery path, PathMtu mtu, bint is_client):
         cdef int space
-        self.rtt = rtt
-        self.congestion = congestion
-        self.pacer = pacer
-        self.mtu = mtu
+        self.follow(path, mtu)
         self.is_client = is_client
         self.peer_validated = not is_client
         self.initial = SentPackets()
@@ -45,6 +39,42 @@ cdef class LossRecovery:
         for space in range(SPACES):
             self.largest_acked[space] = -1
             self.skipped[space] = -1
+
+    cdef int follow(self, PathRecovery path, PathMtu mtu) except -1:
+        # Packets take *path* from now on (RFC 9000 Section 9.4).
+        self.mtu = mtu
+        if path is self.path:
+            return 0
+        if self.path is not None:
+            self.path.in_flight = self.bytes_in_flight
+            path.rtt.max_ack_delay = self.rtt.max_ack_delay
+            if self.others is None:
+                self.others = []
+            self.others.append(self.path)
+            self.leave(path)
+        self.path = path
+        self.rtt = path.rtt
+        self.congestion = path.congestion
+        self.pacer = path.pacer
+        self.slot = path.slot
+        self.bytes_in_flight = path.in_flight
+        self.pto_count = 0
+        return 0
+
+    cdef int leave(self, PathRecovery path) except -1:
+        # Nothing is asked of *path* any more, or it comes into use.
+        if self.others is not None and path in self.others:
+            self.others.remove(path)
+        return 0
+
+    cdef PathRecovery of(self, uint8_t slot):
+        # That of another path than the one in use, None when it is forgotten.
+        cdef PathRecovery path
+        if self.others is not None:
+            for path in self.others:
+                if path.slot == slot:
+                    return path
+        return None
 
     cdef SentPackets sent(self, int space):
         return self.application if space == 2 else self.initial if space == 0 else self.handshake
@@ -59,14 +89,22 @@ cdef class LossRecovery:
             self.congestion.rates.on_app_limited(self.bytes_in_flight)
 
     cdef int on_sent(self, int space, const PacketBuilder* p, uint32_t size, int64_t now) except -1:
+        cdef PathRecovery path
         self.sent(space).add(p, size, now)
         if not p.in_flight:
             return 0
-        self.congestion.on_sent(size, self.bytes_in_flight, now)
-        if self.congestion.rates is not None:
-            self.congestion.rates.on_sent(self.sent(space).new_state(), size, self.bytes_in_flight, now)
-        self.bytes_in_flight += size
-        self.pacer.on_sent(size)
+        if p.path == self.slot:
+            self.congestion.on_sent(size, self.bytes_in_flight, now)
+            if self.congestion.rates is not None:
+                self.congestion.rates.on_sent(
+                    self.sent(space).new_state(), size, self.bytes_in_flight, now
+                )
+            self.bytes_in_flight += size
+            self.pacer.on_sent(size)
+        else:
+            path = self.of(p.path)
+            if path is not None:
+                path.in_flight += size
         if p.ack_eliciting:
             self.last_eliciting[space] = now
             if self.probes[space] > 0:
@@ -89,7 +127,7 @@ cdef class LossRecovery:
         position = s.find(ack.largest)
         if position < s.tail:
             packet = s.at(position)
-            if packet.number == ack.largest and packet.flags & OUTSTANDING:
+            if packet.number == ack.largest and packet.flags & OUTSTANDING and packet.path == self.slot:
                 largest_time = packet.time
         oldest = s.at(s.head).number if s.head < s.tail else s.next
         end = ack.largest + 1
@@ -145,30 +183,47 @@ cdef class LossRecovery:
                 continue
             copy = packet[0]
             s.settle(packet, ACKED)
-            self.bytes_in_flight -= copy.size
             self.bytes_acked += copy.size
-            if copy.flags & ELICITING:
-                eliciting[0] = True
-            if s.states != NULL and self.congestion.rates is not None:
-                self.congestion.rates.on_acked(
-                    &s.states[position & s.packet_mask], copy.size, copy.time, now
-                )
-            if copy.size > self.mtu.base:
-                self.mtu.on_packet_acked(copy.number, copy.size)
-            self.congestion.on_acked(copy.size, copy.time, limited, self.rtt, now)
+            if copy.path != self.slot:
+                self._settle_elsewhere(&copy, False)
+            else:
+                self.bytes_in_flight -= copy.size
+                if copy.flags & ELICITING:
+                    eliciting[0] = True
+                if s.states != NULL and self.congestion.rates is not None:
+                    self.congestion.rates.on_acked(
+                        &s.states[position & s.packet_mask], copy.size, copy.time, now
+                    )
+                if copy.size > self.mtu.base:
+                    self.mtu.on_packet_acked(copy.number, copy.size)
+                self.congestion.on_acked(copy.size, copy.time, limited, self.rtt, now)
             for i in range(copy.frame_count):
                 handler.record_acked(s.frame(&copy, i), space)
+        return 0
+
+    cdef int _settle_elsewhere(self, const SentPacket* p, bint lost) except -1:
+        # It went over another path: the window of this one is not concerned.
+        cdef PathRecovery path = self.of(p.path)
+        if path is not None:
+            path.settle(p.size)
+            path.packets_lost += lost
+            path.bytes_lost += p.size if lost else 0
         return 0
 
     cdef int _lose(self, SentPackets s, SentPacket* p, int space, RecordHandler handler) except -1:
         cdef SentPacket copy = p[0]
         cdef int i
         s.settle(p, 0)
-        self.bytes_in_flight -= copy.size
         self.packets_lost += 1
         self.bytes_lost += copy.size
-        if copy.size > self.mtu.base and not copy.flags & MTU_PROBE:
-            self.mtu.on_packet_lost(copy.number, copy.size)
+        if copy.path != self.slot:
+            self._settle_elsewhere(&copy, True)
+        else:
+            self.bytes_in_flight -= copy.size
+            self.path.packets_lost += 1
+            self.path.bytes_lost += copy.size
+            if copy.size > self.mtu.base and not copy.flags & MTU_PROBE:
+                self.mtu.on_packet_lost(copy.number, copy.size)
         for i in range(copy.frame_count):
             handler.record_lost(s.frame(&copy, i), space)
         return 0
@@ -193,7 +248,7 @@ cdef class LossRecovery:
             if time + delay > now and <uint64_t>self.largest_acked[space] < packet.number + PACKET_THRESHOLD:
                 self.loss_time[space] = time + delay
                 break
-            if packet.flags & MTU_PROBE:
+            if packet.flags & MTU_PROBE or packet.path != self.slot:
                 self._lose(s, packet, space, handler)
                 continue
             newest = time
@@ -303,16 +358,21 @@ cdef class LossRecovery:
                 break
         return 0
 
-    cdef void discard(self, int space) noexcept:
+    cdef int discard(self, int space) except -1:
         # The keys of *space* are gone (RFC 9002 Section 6.4).
         cdef SentPackets s = self.sent(space)
         cdef uint64_t position
         cdef SentPacket* packet
         for position in range(s.head, s.tail):
             packet = s.at(position)
-            if packet.flags & OUTSTANDING:
+            if not packet.flags & OUTSTANDING:
+                continue
+            if packet.path == self.slot:
                 self.bytes_in_flight -= packet.size
+            else:
+                self._settle_elsewhere(packet, False)
         s.clear()
         self.loss_time[space] = 0
         self.probes[space] = 0
         self.pto_count = 0
+        return 0

@@ -19,6 +19,7 @@ cdef struct SentPacket:
     uint32_t size
     uint16_t frame_count
     uint8_t flags
+    uint8_t path             # it went over
 
 
 cdef class RecordHandler:

@@ -114,6 +114,7 @@ cdef class SentPackets:
         packet.size = size
         packet.first_frame = self.frame_tail
         packet.frame_count = <uint16_t>p.record_count
+        packet.path = p.path
         packet.flags = OUTSTANDING | IN_FLIGHT | (ELICITING if p.ack_eliciting else 0)
         if p.mtu_probe:
             packet.flags |= MTU_PROBE

@@ -59,6 +59,7 @@ cdef struct PacketBuilder:
     bint ack_eliciting
     bint in_flight
     bint mtu_probe
+    uint8_t path             # over which it goes, as recovery numbers them
 
 cdef struct AckFrame:
     uint64_t largest
@@ -111,6 +112,7 @@ cdef inline void start_packet(PacketBuilder* p, uint8_t* data, size_t length) no
     p.ack_eliciting = False
     p.in_flight = False
     p.mtu_probe = False
+    p.path = 0
 
 
 cdef inline bint can_record(const PacketBuilder* p) noexcept nogil:
