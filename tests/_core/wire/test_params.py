@@ -55,6 +55,10 @@ def test_everything_round_trips() -> None:
         "max_datagram_frame_size": 65535,
         "min_ack_delay": 1000,
         "early_min_ack_delay": 0,
+        "grease_quic_bit": True,
+        "reset_stream_at": True,
+        "early_reset_stream_at": True,
+        "version_information": (1, 0x6B3343CF, 0x1A2A3A4A),
     }
     parsed = TransportParameters.parse(TransportParameters(**values).encode(), False)
     assert {name: getattr(parsed, name) for name in values} == values
@@ -132,3 +136,25 @@ def test_the_least_acknowledgement_delay_is_below_the_largest(kind: int) -> None
     # Whichever comes first.
     TransportParameters.parse(parameter(kind, varint.encode(1_000_000)) + longest, True)
     TransportParameters.parse(longest + parameter(kind, varint.encode(1_000_000)), True)
+
+
+@pytest.mark.parametrize("value", [b"", b"\0\0\0", b"\0\0\0\1\0", bytes(4), b"\0\0\0\1" + bytes(4)])
+@pytest.mark.parametrize("from_client", [False, True])
+def test_version_information_that_is_malformed(value: bytes, from_client: bool) -> None:
+    # RFC 9368 Section 4.
+    refused(parameter(0x11, value), from_client)
+
+
+def test_the_version_a_client_chose_is_available() -> None:
+    data = parameter(0x11, bytes.fromhex("00000001 6b3343cf"))
+    refused(data, from_client=True)
+    # A server may be about to give it up (Section 5).
+    information = TransportParameters.parse(data, False).version_information
+    assert information == (1, 0x6B3343CF)
+    assert TransportParameters.parse(parameter(0x11, bytes.fromhex("00000001")), False)
+
+
+@pytest.mark.parametrize("kind", [0x0C, 0x1D, 0x2AB2, 0x17F7586D2CB571])
+def test_flags_are_empty(kind: int) -> None:
+    TransportParameters.parse(parameter(kind, b""), True)
+    refused(parameter(kind, b"\0"))

@@ -24,4 +24,8 @@ cdef class TransportParameters:
     cdef public uint64_t max_datagram_frame_size
     cdef public uint64_t min_ack_delay               # microseconds, ABSENT for no support
     cdef public uint64_t early_min_ack_delay         # the same, of draft-ietf-quic-ack-frequency-00
+    cdef public bint grease_quic_bit                # RFC 9287
+    cdef public bint reset_stream_at                # draft-ietf-quic-reliable-stream-reset
+    cdef public bint early_reset_stream_at          # the same, up to its version 07
+    cdef public tuple version_information           # chosen, then available (RFC 9368), or None
     cdef public dict unknown                         # id -> value of parameters to send as they are

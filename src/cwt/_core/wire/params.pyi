@@ -24,6 +24,10 @@ class TransportParameters:
     max_datagram_frame_size: int
     min_ack_delay: int
     early_min_ack_delay: int
+    grease_quic_bit: bool
+    reset_stream_at: bool
+    early_reset_stream_at: bool
+    version_information: tuple[int, ...] | None
     unknown: dict[int, bytes]
     def __init__(self, **values: object) -> None: ...
     def encode(self) -> bytes: ...

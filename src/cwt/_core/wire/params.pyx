@@ -38,9 +38,17 @@ _BYTES = (
     (0x0F, "initial_source_connection_id", None, False),
     (0x10, "retry_source_connection_id", None, True),
 )
+# (id, attribute) of those that say something by being there.  RFC 9000, RFC 9287, and
+# draft-ietf-quic-reliable-stream-reset as it is and up to version 07, which browsers speak.
+_FLAGS = (
+    (0x0C, "disable_active_migration"),
+    (0x2AB2, "grease_quic_bit"),
+    (0x1D, "reset_stream_at"),
+    (0x17F7586D2CB571, "early_reset_stream_at"),
+)
 cdef enum:
-    _DISABLE_ACTIVE_MIGRATION = 0x0C
-cdef dict _BY_ID = {row[0]: row for row in _INTEGERS + _BYTES}
+    _VERSION_INFORMATION = 0x11
+cdef dict _BY_ID = {row[0]: row for row in _INTEGERS + _BYTES + _FLAGS}
 
 
 def _error(text):
@@ -72,8 +80,13 @@ cdef class TransportParameters:
             value = getattr(self, name)
             if value is not None:
                 _put(parts, id, value)
-        if self.disable_active_migration:
-            _put(parts, _DISABLE_ACTIVE_MIGRATION, b"")
+        for id, name in _FLAGS:
+            if getattr(self, name):
+                _put(parts, id, b"")
+        if self.version_information is not None:
+            _put(parts, _VERSION_INFORMATION, b"".join(
+                [(<object>version).to_bytes(4, "big") for version in self.version_information]
+            ))
         for id, value in self.unknown.items():
             _put(parts, id, value)
         return b"".join(parts)
@@ -122,10 +135,13 @@ cdef int _read(
     cdef uint64_t number
     cdef tuple row = _BY_ID.get(id)
     if row is None:
-        if id == _DISABLE_ACTIVE_MIGRATION:
-            if size:
-                raise _error("disable_active_migration is not empty")
-            parameters.disable_active_migration = True
+        if id == _VERSION_INFORMATION:
+            _read_versions(parameters, data[:size], from_client)
+        return 0
+    if len(row) == 2:
+        if size:
+            raise _error(f"{row[1]} is not empty")
+        setattr(parameters, row[1], True)
         return 0
     if len(row) == 5:
         r = reader(data, size)
@@ -141,6 +157,19 @@ cdef int _read(
     if name == "preferred_address":
         _check_preferred_address(data[:size])
     setattr(parameters, name, data[:size])
+    return 0
+
+
+cdef int _read_versions(TransportParameters parameters, bytes value, bint from_client) except -1:
+    # RFC 9368 Section 4 tells what of it cannot be parsed.
+    cdef tuple versions = tuple([
+        int.from_bytes(value[i:i + 4], "big") for i in range(0, len(value), 4)
+    ])
+    if not versions or len(value) % 4 or 0 in versions:
+        raise _error("version_information is malformed")
+    if from_client and versions[0] not in versions[1:]:
+        raise _error("version_information does not list the version chosen")
+    parameters.version_information = versions
     return 0
 
 
