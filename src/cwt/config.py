@@ -15,12 +15,27 @@ __all__ = ["Config", "Http3Config", "TransportConfig"]
 _MAX_VARINT = (1 << 62) - 1
 _MAX_STREAMS = 1 << 60
 _MAX_SECONDS = 1 << 32  # so that nanoseconds fit 64 bits
+_VERSIONS = (0x00000001, 0x6B3343CF)
+
+
+def _check_versions(versions: tuple[int, ...], initial: int | None) -> None:
+    if not isinstance(versions, tuple) or not versions or not set(versions) <= set(_VERSIONS):
+        known = ", ".join(f"0x{version:08x}" for version in _VERSIONS)
+        raise ConfigError(f"versions must be a tuple of some of {known}, not {versions!r}")
+    if initial is not None and initial not in versions:
+        raise ConfigError(f"initial_version must be one of versions, not {initial!r}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TransportConfig:
     """Limits and timers of one QUIC connection."""
 
+    versions: tuple[int, ...] = (0x00000001, 0x6B3343CF)
+    """QUIC versions, the preferred one first: 1 (RFC 9000) and 0x6b3343cf, which is version 2 (RFC 9369).
+    A server goes on with the first one that the client offers (RFC 9368), without another round trip."""
+    initial_version: int | None = None
+    """The version in which a client begins; None for version 1 if it is one of ``versions``, since that is
+    what most servers know, else the first of them."""
     max_idle_timeout: float = 30.0
     """Seconds without traffic until the connection ends; 0 for never (RFC 9000 Section 10.1)."""
     handshake_timeout: float = 10.0
@@ -81,7 +96,8 @@ class TransportConfig:
     pacing: bool = True
     """Spread packets over the round trip (RFC 9002 Section 7.7)."""
     grease: bool = True
-    """Send reserved transport parameters and the like, to keep peers tolerant."""
+    """Send reserved versions and transport parameters, and vary the QUIC bit for peers that allow it
+    (RFC 9287), to keep the network tolerant."""
 
     def __post_init__(self) -> None:
         def check(name: str, low: float, high: float) -> None:
@@ -89,6 +105,7 @@ class TransportConfig:
             if not low <= value <= high:
                 raise ConfigError(f"{name} must be from {low} to {high}, not {value!r}")
 
+        _check_versions(self.versions, self.initial_version)
         check("max_idle_timeout", 0, _MAX_SECONDS)
         check("handshake_timeout", 0.001, _MAX_SECONDS)
         if self.keep_alive_interval is not None:

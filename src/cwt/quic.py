@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MAX_CONN_ID_LEN",
     "PROTOCOL_VERSION",
+    "PROTOCOL_VERSION_2",
     "Config",
     "Connection",
     "Endpoint",
@@ -63,6 +64,9 @@ __all__ = [
 
 PROTOCOL_VERSION = 0x00000001
 """QUIC version 1."""
+
+PROTOCOL_VERSION_2 = 0x6B3343CF
+"""QUIC version 2 (RFC 9369)."""
 
 MAX_CONN_ID_LEN = 20
 """The longest connection ID (RFC 9000 Section 17.2)."""
@@ -191,13 +195,17 @@ def accept(
     config: Config,
     *,
     retry_scid: bytes | None = None,
+    version: int = PROTOCOL_VERSION,
 ) -> Connection:
     """A server connection for a client whose first datagram is then given to ``recv``.
 
     *odcid* is the Destination Connection ID of the client's first Initial packet; after a Retry it comes
-    out of the token, and *retry_scid* is the Source Connection ID the Retry packet carried.
+    out of the token, and *retry_scid* is the Source Connection ID the Retry packet carried.  *version* is
+    the one of that packet; ConfigError when it is none of the *versions* of *config*.
     """
     _check_scid(scid)
+    if version not in config.transport.versions:
+        raise ConfigError(f"version 0x{version:08x} is not in versions: send negotiate_version")
     return Connection(
         False,
         config.server_context().handshake,
@@ -211,6 +219,7 @@ def accept(
         original_destination=odcid,
         retry_source=retry_scid,
         address_validated=retry_scid is not None,
+        version=version,
     )
 
 
@@ -232,6 +241,8 @@ class Header(NamedTuple):
     def from_slice(cls, datagram: Buffer, dcid_len: int = CONN_ID_LEN) -> Header:
         """The header at the start of *datagram*; *dcid_len* counts for short headers only.
 
+        Packets with a QUIC bit of 0 are taken, as peers that were allowed to may send them (RFC 9287).
+
         Raises ValueError when it is no QUIC packet.
         """
         parsed = packet.parse(bytes(datagram), min(dcid_len, max(len(datagram) - 1, 0)))
@@ -241,13 +252,18 @@ class Header(NamedTuple):
 
 
 def version_is_supported(version: int) -> bool:
-    """Whether this side speaks *version*."""
-    return version == PROTOCOL_VERSION
+    """Whether *version* can be spoken; a connection keeps to the ``versions`` of its ``Config``."""
+    return version in (PROTOCOL_VERSION, PROTOCOL_VERSION_2)
 
 
-def negotiate_version(scid: bytes, dcid: bytes) -> bytes:
-    """A Version Negotiation packet in answer to a packet from *scid* to *dcid* (RFC 9000 Section 6)."""
-    return packet.version_negotiation(scid, dcid, [PROTOCOL_VERSION], os.urandom(1)[0] & 0x7F)
+def negotiate_version(
+    scid: bytes, dcid: bytes, versions: Sequence[int] = (PROTOCOL_VERSION, PROTOCOL_VERSION_2)
+) -> bytes:
+    """A Version Negotiation packet in answer to a packet from *scid* to *dcid* (RFC 9000 Section 6).
+
+    *versions* are those that the server takes; answer only what came in a datagram of 1200 bytes or more.
+    """
+    return packet.version_negotiation(scid, dcid, versions, os.urandom(1)[0] & 0x7F)
 
 
 def retry(scid: bytes, dcid: bytes, new_scid: bytes, token: bytes, version: int) -> bytes:

@@ -28,6 +28,7 @@ LEVELS = (Level.INITIAL, Level.HANDSHAKE, Level.APPLICATION)
 NAME = "server.test"
 CID = b"raw peer"
 FIRST_DCID = b"original"
+V2 = 0x6B3343CF
 
 
 # Frames as bytes.
@@ -104,8 +105,12 @@ class RawPeer:
 
     is_client: bool
 
-    def __init__(self, end: Any, *, now: float = 1.0, answer: bool = True) -> None:
+    def __init__(
+        self, end: Any, *, now: float = 1.0, answer: bool = True, version: int = 1
+    ) -> None:
         self.end = end
+        self.version = version
+        """Of the packets sent; a client follows its server."""
         self.now = now
         self.answer = answer
         """Whether TLS answers by itself."""
@@ -145,6 +150,8 @@ class RawPeer:
         key_phase: int | None = None,
         first_byte: int = 0,
         number_length: int = 2,
+        version: int | None = None,
+        quic_bit: int = 0x40,
     ) -> bytes:
         """A protected packet; *reserved* are its two reserved bits, *first_byte* is xored in late."""
         if number is None:
@@ -158,10 +165,12 @@ class RawPeer:
         payload = payload + bytes(max(4 - number_length - len(payload), 0)) if payload else payload
         if space == ONE_RTT:
             phase = self.key_phase if key_phase is None else key_phase
-            head = bytes([0x40 | reserved << 3 | phase << 2 | number_length - 1]) + dcid
+            head = bytes([quic_bit | reserved << 3 | phase << 2 | number_length - 1]) + dcid
         else:
-            kind = 0xC0 if space == INITIAL else 0xE0
-            head = bytes([kind | reserved << 2 | number_length - 1]) + b"\0\0\0\1"
+            version = self.version if version is None else version
+            kind = (0, 2)[space] + (version == V2)
+            head = bytes([0x80 | quic_bit | kind << 4 | reserved << 2 | number_length - 1])
+            head += version.to_bytes(4, "big")
             head += bytes([len(dcid)]) + dcid + bytes([len(scid)]) + scid
             if space == INITIAL:
                 head += frame(len(token), token)
@@ -238,13 +247,18 @@ class RawPeer:
             if parsed is None:
                 self.opaque.append(data)
                 return
-            kind, _, _, scid, _, offset, end = parsed
+            kind, version, _, scid, _, offset, end = parsed
+            if version not in (0, self.version):
+                self.other_version(version)
             space = {0: INITIAL, 2: HANDSHAKE, 5: ONE_RTT}.get(kind)
             if space is None or self.read[space] is None:
                 self.opaque.append(data[:end])
             else:
                 self._open(space, data[:end], offset, scid)
             data = data[end:]
+
+    def other_version(self, version: int) -> None:
+        """The end sent a long header of another *version* than ours."""
 
     def _open(self, space: int, data: bytes, offset: int, scid: bytes) -> None:
         key = self.read[space]
@@ -294,7 +308,7 @@ class RawPeer:
         assert self.tls is not None
         for level, is_write, suite, secret in self.tls.secrets():
             keys = self.write if is_write else self.read
-            keys[LEVELS.index(Level(level))] = make_key(suite, secret, 1)
+            keys[LEVELS.index(Level(level))] = make_key(suite, secret, self.version)
 
     def send_tls(self) -> None:
         """Send the CRYPTO bytes TLS has."""
@@ -351,12 +365,17 @@ class RawClient(RawPeer):
         self.scid = scid
         if params is None:
             params = parameters(initial_source_connection_id=scid).encode()
-        self.read[0], self.write[0] = initial_keys(1, dcid, True)
+        self.read[0], self.write[0] = initial_keys(self.version, dcid, True)
         self.tls = (context or client_context()).handshake(NAME, params)
         if alter is not None:
             alter(self.tls)
         self.tls.start()
         self.connection: Connection | None = None
+
+    def other_version(self, version: int) -> None:
+        """Follow the server (RFC 9369 Section 4.1)."""
+        self.version = version
+        self.read[0], self.write[0] = initial_keys(version, self.first_dcid, True)
 
     def hello(self) -> bytes:
         """The ClientHello."""
@@ -405,7 +424,8 @@ class RawServer(RawPeer):
         parsed = packets.parse(datagram, 8)
         assert parsed is not None
         self.original, self.dcid = parsed[2], parsed[3]
-        self.read[0], self.write[0] = initial_keys(1, self.original, False)
+        self.version = parsed[1]
+        self.read[0], self.write[0] = initial_keys(self.version, self.original, False)
         params = parameters(original_destination_connection_id=self.original)
         if self._alter is not None:
             self._alter(params)
@@ -430,8 +450,8 @@ class RawServer(RawPeer):
 
     def retry(self, token: bytes = b"token", scid: bytes = b"retry id") -> bytes:
         """A Retry packet for the first datagram."""
-        body = packets.retry_without_tag(1, self.dcid, scid, token)
-        return body + retry_integrity_tag(1, self.original, body)
+        body = packets.retry_without_tag(self.version, self.dcid, scid, token)
+        return body + retry_integrity_tag(self.version, self.original, body)
 
 
 def client_connection(config: TransportConfig | None = None) -> tuple[Any, Connection]:

@@ -227,10 +227,10 @@ def answered(versions: list[int], **changed: bytes) -> Exception | None:
 
 
 def test_a_server_of_other_versions() -> None:
-    error = answered([0x6B3343CF, 0x1A2A3A4A])
+    error = answered([0x6B3343D0, 0x1A2A3A4A])
     assert isinstance(error, HandshakeError)
     assert error.code == Code.VERSION_NEGOTIATION_ERROR
-    assert "0x6b3343cf" in str(error)
+    assert "0x6b3343d0" in str(error)
 
 
 @pytest.mark.parametrize("versions", [[1], [0x1A2A3A4A, 1]])

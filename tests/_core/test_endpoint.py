@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import struct
 from random import Random
 from typing import Any
 
@@ -15,8 +16,10 @@ from cwt._types import RecvInfo
 from cwt.config import TransportConfig
 from cwt.testing import CLIENT, SERVER
 from tests._core.raw_peer import (
+    INITIAL,
     ONE_RTT,
     PING,
+    V2,
     RawClient,
     client_connection,
     crypto,
@@ -51,7 +54,7 @@ def initial(
 # Version negotiation.
 
 
-@pytest.mark.parametrize("version", [2, 0xFF00001D, 0x6B3343CF, 0x1A2A3A4A])
+@pytest.mark.parametrize("version", [2, 0xFF00001D, 0x6B3343D0, 0x1A2A3A4A])
 def test_a_version_not_spoken_is_answered_with_ours(version: int) -> None:
     [answer] = answers(server_endpoint(), initial(version))
     kind, _, dcid, scid, versions, _, _ = packet.parse(answer, 8) or (None,) * 7
@@ -61,7 +64,39 @@ def test_a_version_not_spoken_is_answered_with_ours(version: int) -> None:
     listed = [int.from_bytes(versions[i : i + 4], "big") for i in range(0, len(versions), 4)]
     assert 1 in listed
     assert version not in listed
-    assert any(entry & 0x0F0F0F0F == 0x0A0A0A0A for entry in listed)
+    assert len(listed) == 2
+
+
+def test_a_reserved_version_is_among_ours() -> None:
+    endpoint = server_endpoint(TransportConfig(grease=True))
+    seen = set()
+    for _ in range(4):
+        [answer] = answers(endpoint, initial(2))
+        *ours, reserved = struct.unpack(">LLL", answer[-12:])
+        assert ours == [1, 0x6B3343CF]
+        assert reserved & 0x0F0F0F0F == 0x0A0A0A0A
+        seen.add(reserved)
+    assert len(seen) > 1
+
+
+def test_a_version_not_wanted_is_answered_as_one_not_known() -> None:
+    [answer] = answers(server_endpoint(TransportConfig(versions=(1,), grease=False)), initial(V2))
+    assert struct.unpack(">L", answer[-4:]) == (1,)
+
+
+@pytest.mark.parametrize("version", [1, V2])
+def test_the_quic_bit_may_be_0_if_we_say_so(version: int) -> None:
+    for grease in (False, True):
+        config = TransportConfig(grease=grease, mtu_discovery=False)
+        client = RawClient(server_endpoint(config), version=version)
+        data = client.padded(INITIAL, crypto(0, client.hello()), quic_bit=0)
+        client.inject(data)
+        client.collect()
+        assert bool(client.received) == grease
+    # A stateless reset may answer a short header with it, too: the state that is gone allowed it.
+    short = b"\x01" + bytes(range(8)) + bytes(50)
+    assert not answers(server_endpoint(TransportConfig(grease=False)), short)
+    assert len(answers(server_endpoint(TransportConfig()), short)) == 1
 
 
 @pytest.mark.parametrize("length", [0, 1, 20, 21, 100, 255])

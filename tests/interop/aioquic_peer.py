@@ -313,10 +313,13 @@ def _configuration(is_client: bool, **kwargs: Any) -> QuicConfiguration:
 
 @asynccontextmanager
 async def connect(
-    host: str, port: int, tickets: list[SessionTicket] | None = None
+    host: str, port: int, tickets: list[SessionTicket] | None = None, **options: Any
 ) -> AsyncIterator[Peer]:
-    """An aioquic client, which trusts any certificate; it resumes with *tickets* and adds to them."""
-    configuration = _configuration(True, verify_mode=ssl.CERT_NONE)
+    """An aioquic client, which trusts any certificate; it resumes with *tickets* and adds to them.
+
+    *options* are fields of its QuicConfiguration.
+    """
+    configuration = _configuration(True, verify_mode=ssl.CERT_NONE, **options)
     if tickets:
         configuration.session_ticket = tickets.pop()
     async with aioquic.connect(
@@ -332,11 +335,20 @@ async def connect(
 
 @asynccontextmanager
 async def serve(
-    handler: Handler, host: str, certfile: Path, keyfile: Path, *, retry: bool = False
+    handler: Handler,
+    host: str,
+    certfile: Path,
+    keyfile: Path,
+    *,
+    retry: bool = False,
+    **options: Any,
 ) -> AsyncIterator[int]:
-    """An aioquic server, which runs ``handler`` for each session; gives its port."""
+    """An aioquic server, which runs ``handler`` for each session; gives its port.
+
+    *options* are fields of its QuicConfiguration.
+    """
     tickets: dict[bytes, SessionTicket] = {}
-    configuration = _configuration(False)
+    configuration = _configuration(False, **options)
     configuration.load_cert_chain(certfile, keyfile)
     server = await aioquic.serve(
         host,

@@ -43,7 +43,7 @@ cdef class Assembler:
     cdef IdleTimer idle
 
     cdef object random                       # callable: so many random bytes
-    cdef uint32_t version
+    cdef uint64_t noise                      # state of what the QUIC bits are made of, 0 while they are 1
     cdef bint is_client
     cdef bytes token                         # for Initial packets
     cdef size_t datagram_size                # largest datagram to send
@@ -57,6 +57,7 @@ cdef class Assembler:
     cdef bint handshake_sent                 # a Handshake packet went out
     cdef uint64_t packets_sent, bytes_sent
 
+    cdef uint8_t _quic_bit(self) noexcept
     cdef int _look(self) except -1
     cdef int set_datagram_size(self, size_t size) except -1
     cdef uint64_t _next_skip(self, uint64_t number) except? 0

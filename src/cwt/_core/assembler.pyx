@@ -30,10 +30,9 @@ cdef class Assembler:
     Packets of 1-RTT are sealed in batches; those of the handshake one by one.
     """
 
-    def __init__(self, object random, size_t datagram_size, uint32_t version, bint is_client):
+    def __init__(self, object random, size_t datagram_size, bint is_client):
         self.random = random
         self.datagram_size = datagram_size
-        self.version = version
         self.is_client = is_client
         self.token = b""
         self.skip_at = self._next_skip(0)
@@ -41,6 +40,15 @@ cdef class Assembler:
     cdef uint64_t _next_skip(self, uint64_t number) except? 0:
         # Left-out numbers give away a peer that acknowledges what it did not get (Section 21.4).
         return number + SKIP_INTERVAL + int.from_bytes(self.random(2), "big") % SKIP_INTERVAL
+
+    cdef uint8_t _quic_bit(self) noexcept:
+        # RFC 9287 Section 3: of any value once the peer allows it.
+        if self.noise == 0:
+            return 0x40
+        self.noise ^= self.noise << 13
+        self.noise ^= self.noise >> 7
+        self.noise ^= self.noise << 17
+        return <uint8_t>(self.noise >> 32) & 0x40
 
     cdef size_t write_batch(
         self, uint8_t* out, size_t capacity, size_t most, int64_t now, size_t* segment_size
@@ -200,6 +208,7 @@ cdef class Assembler:
     ) except -1:
         # The header, up to and with the packet number; False when there is no room.
         cdef uint64_t number = self.recovery.sent(space).next
+        cdef uint32_t version
         cdef size_t length
         cdef bytes token = self.token if space == 0 else b"", scid
         if space == 2 and number >= self.skip_at:
@@ -218,12 +227,18 @@ cdef class Assembler:
         start_packet(&draft.builder, out + start, size - start - TAG_LENGTH)
         draft.builder.path = self.recovery.slot
         if space == 2:
-            put_u8(&draft.builder.w, <uint8_t>(0x40 | (self.keys.key_phase << 2) | (length - 1)))
+            put_u8(
+                &draft.builder.w, <uint8_t>(self._quic_bit() | (self.keys.key_phase << 2) | (length - 1))
+            )
             put_bytes(&draft.builder.w, self.remote_ids.current.data, self.remote_ids.current.length)
         else:
             scid = self.local_ids.first()
-            put_u8(&draft.builder.w, long_header_byte(INITIAL if space == 0 else HANDSHAKE, self.version, length))
-            put_u32(&draft.builder.w, self.version)
+            version = self.keys.writing(space).version
+            put_u8(
+                &draft.builder.w, (0xBF | self._quic_bit())
+                & long_header_byte(INITIAL if space == 0 else HANDSHAKE, version, length)
+            )
+            put_u32(&draft.builder.w, version)
             put_u8(&draft.builder.w, self.remote_ids.current.length)
             put_bytes(&draft.builder.w, self.remote_ids.current.data, self.remote_ids.current.length)
             put_u8(&draft.builder.w, <uint8_t>len(scid))

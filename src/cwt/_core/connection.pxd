@@ -32,6 +32,7 @@ cdef class Connection(Router):
     cdef bytes reset_token                   # of the peer, as the host knows it
 
     cdef int take_reset(self, int64_t now) except -1
+    cdef object _new_tls(self, bytes source_cid, bytes reset_token)
     cdef int _join_intake(self) except -1
     cdef Assembler _make_assembler(self)
     cdef void _tick(self, int64_t now) noexcept

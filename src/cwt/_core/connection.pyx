@@ -15,15 +15,15 @@ from cwt._core.keyring cimport MAX_BATCH, Keyring
 from cwt._core.path cimport Paths
 from cwt._core.recovery.ack_frequency cimport AckFrequency
 from cwt._core.recovery.acks cimport AckTracker, AckTrackers
-from cwt._core.recovery.controllers cimport new_controller
 from cwt._core.recovery.loss cimport LossRecovery
 from cwt._core.recovery.mtu cimport MAX_DATAGRAM
 from cwt._core.recovery.pacer cimport Pacer
 from cwt._core.recovery.path cimport PathRecovery
 from cwt._core.recovery.rtt cimport RttEstimator
-from cwt._core.router cimport Router
+from cwt._core.router cimport Router, new_controller
 from cwt._core.stream.datagram cimport DatagramFlow, Datagrams
 from cwt._core.stream.streams cimport Streams
+from cwt._core.versions cimport Versions
 from cwt._core.wire.cursor cimport varint_length
 from cwt._core.wire.packet cimport VERSION_1
 
@@ -36,6 +36,13 @@ from cwt.errors import (
 
 cdef enum:
     MAX_BATCH_BYTES = MAX_DATAGRAM
+
+
+cdef uint32_t first_version(object config) except 0:
+    # Of a client that does not know better.
+    if config.initial_version is not None:
+        return config.initial_version
+    return VERSION_1 if VERSION_1 in config.versions else config.versions[0]
 
 
 cdef uint64_t min_ack_delay(object config) except? 0:
@@ -89,13 +96,14 @@ cdef class Connection(Router):
         self, bint is_client, make_tls, config, Host host, random, local, remote,
         bytes source_cid not None, bytes destination_cid not None, *,
         bytes original_destination=None, bytes retry_source=None, bytes reset_token=None,
-        bint address_validated=False, uint32_t version=VERSION_1,
+        bint address_validated=False, uint32_t version=0,
     ):
         self.is_client = is_client
         self.config = config
         self.host = host
         self.random = random
-        self.version = version
+        version = version or first_version(config)
+        self.versions = Versions(is_client, config, version, random)
         original_destination = original_destination or destination_cid
         self.keys = Keyring()
         self.streams = Streams(is_client, config)
@@ -126,8 +134,11 @@ cdef class Connection(Router):
         self.local_ids.issue(source_cid, reset_token)
         self.remote_ids.start(destination_cid)
         self.keys.set_initial(version, retry_source or original_destination, is_client)
-        self.intake = Intake(is_client, version, original_destination, retry_source)
-        self.handshake = Handshake(make_tls(self._own_params(source_cid, reset_token)), is_client)
+        self.intake = Intake(is_client, config.grease, original_destination, retry_source)
+        self.make_tls = make_tls
+        self.handshake = Handshake(self._new_tls(source_cid, reset_token), is_client)
+        if not is_client:
+            self.make_tls = None
         self._join_intake()
         self.assembler = self._make_assembler()
         self._install(self.handshake.start())
@@ -141,11 +152,33 @@ cdef class Connection(Router):
         intake.local_ids = self.local_ids
         intake.remote_ids = self.remote_ids
         intake.paths = self.paths
+        intake.versions = self.versions
         return 0
+
+    cdef object _new_tls(self, bytes source_cid, bytes reset_token):
+        params = self._own_params(source_cid, reset_token)
+        if self.is_client:
+            tls = self.make_tls(self.versions.client_parameters(params))
+        else:
+            # The client's parameters decide the version, and that is in ours.
+            self.versions.expect(params)
+            tls = self.make_tls(self.versions.server_parameters)
+        tls.original_version = tls.negotiated_version = self.versions.original
+        return tls
+
+    cdef int start_over(self) except -1:
+        # With an ID of its own: the server may have a connection of the first attempt.
+        cdef bytes destination = self.random(8)
+        self.recovery.discard(0)
+        self.intake.original_destination = destination
+        self.remote_ids.start(destination)
+        self.keys.set_initial(self.versions.chosen, destination, True)
+        self.assembler.token = b""           # RFC 9369 Section 5: it was for the other version
+        return self._install(self.handshake.start_over(self._new_tls(self.local_ids.first(), b"")))
 
     cdef Assembler _make_assembler(self):
         cdef Assembler assembler = Assembler(
-            self.random, self.paths.current.mtu.size, self.version, self.is_client
+            self.random, self.paths.current.mtu.size, self.is_client
         )
         assembler.handshake = self.handshake
         assembler.keys = self.keys
@@ -188,9 +221,15 @@ cdef class Connection(Router):
         if config.grease:
             noise = self.random(4)
             params.unknown[31 * (noise[0] << 8 | noise[1]) + 27] = noise[: noise[2] % 5]
-        return params.encode()
+            params.grease_quic_bit = True
+        return params
 
     # What is known
+
+    @property
+    def version(self):
+        """The QUIC version in use, which may change while the handshake goes on (RFC 9368)."""
+        return self.versions.chosen
 
     @property
     def application_proto(self):

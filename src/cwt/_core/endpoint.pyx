@@ -10,8 +10,7 @@ from cwt._core.connection cimport Connection, Host, nanoseconds
 from cwt._core.stateless cimport Stateless
 from cwt._core.timers cimport TimerHeap
 from cwt._core.wire.packet cimport (
-    Header, INITIAL, MIN_INITIAL_SIZE, MIN_RESET_SIZE, ONE_RTT, VERSION_1, VERSION_NEGOTIATION,
-    parse_header,
+    Header, INITIAL, MIN_INITIAL_SIZE, MIN_RESET_SIZE, ONE_RTT, VERSION_NEGOTIATION, parse_header,
 )
 
 from cwt._types import SendInfo
@@ -40,7 +39,7 @@ cdef class Endpoint(Host):
         Host.__init__(self, random)
         self.config = config
         self.tls = tls
-        self.stateless = Stateless(random, reset_key or random(32))
+        self.stateless = Stateless(random, reset_key or random(32), config.versions, config.grease)
         self.max_connections = max_connections
         self.max_handshakes = max_handshakes
         self.handshaking = set()
@@ -193,11 +192,15 @@ cdef class Endpoint(Host):
     cdef int _unknown(
         self, uint8_t* data, size_t length, Header* header, object remote, object local, int ecn, int64_t now
     ) except -1:
+        if not data[0] & 0x40 and not self.config.grease and header.type != VERSION_NEGOTIATION and (
+            header.version == 0 or header.version in self.config.versions
+        ):
+            return 0                             # not a packet of a version that is spoken here
         if header.type == ONE_RTT:
             return self._short_unknown(data, length, remote, local, now)
         if self.tls is None or header.type == VERSION_NEGOTIATION or length < MIN_INITIAL_SIZE:
             return 0
-        if header.version != VERSION_1:
+        if header.version not in self.config.versions:
             return self.stateless.version_negotiation(header, remote, local)
         if header.type == INITIAL and header.dcid_length >= 8 and self.accepting:
             self._accept(data, length, header, remote, local, ecn, now)
@@ -214,6 +217,7 @@ cdef class Endpoint(Host):
         connection = Connection(
             False, self.tls.handshake, self.config, self, self.random, local, remote, cid,
             header.scid[:header.scid_length], original_destination=original, reset_token=token,
+            version=header.version,
         )
         connection.send_listed = True            # not in any list before it proves to be one
         connection.news_listed = True

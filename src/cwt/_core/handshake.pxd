@@ -33,6 +33,7 @@ cdef class Handshake:
     cdef void discard(self, int space) noexcept
     cdef list on_crypto(self, int space, DataFrame* frame)
     cdef list start(self)
+    cdef list start_over(self, object tls)
     cdef list _drain(self)
     cdef bint wants_to_send(self, int space) noexcept
     cdef bint write(self, int space, PacketBuilder* p) noexcept

@@ -107,6 +107,12 @@ cdef class Handshake:
         self.tls.start()
         return self._drain()
 
+    cdef list start_over(self, object tls):
+        """Begin again with *tls*: nothing was heard of the peer yet."""
+        self.tls = tls
+        self.initial = None
+        return self.start()
+
     cdef list on_crypto(self, int space, DataFrame* frame):
         cdef ReassemblyBuffer incoming = self.stream(space).incoming
         cdef bytes data

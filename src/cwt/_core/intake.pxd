@@ -9,6 +9,7 @@ from cwt._core.path cimport Paths
 from cwt._core.recovery.acks cimport AckTrackers
 from cwt._core.recovery.loss cimport LossRecovery
 from cwt._core.recovery.sent cimport RecordHandler
+from cwt._core.versions cimport Versions
 from cwt._core.wire.packet cimport Header
 
 cdef enum:
@@ -34,9 +35,10 @@ cdef class Intake:
     cdef LocalIds local_ids
     cdef RemoteIds remote_ids
     cdef Paths paths
+    cdef Versions versions
 
     cdef bint is_client
-    cdef uint32_t version
+    cdef bint any_bit                        # packets with a QUIC bit of 0 are taken (RFC 9287)
     cdef bytes original_destination          # the client's first Destination Connection ID
     cdef bytes retry_source                  # Source Connection ID of the Retry packet, or None
     cdef bytes peer_source                   # Source Connection ID of the peer's first packet
@@ -63,6 +65,8 @@ cdef class Intake:
         self, PacketHandler handler, uint8_t* data, Header* header, object remote, object local,
         int ecn, int64_t now
     ) except -1
+    cdef bint _may_be_ours(self, Header* header) except -1
+    cdef bint _select_initial(self, uint32_t version) except -1
     cdef int _keep(
         self, uint8_t* data, size_t length, object remote, object local, int ecn
     ) except -1

@@ -8,7 +8,7 @@ from cwt._core.crypto.aead cimport SAMPLE_LENGTH
 from cwt._core.keyring cimport MAX_BATCH, Opened
 from cwt._core.recovery.sent cimport RecordHandler
 from cwt._core.wire.packet cimport (
-    Header, INITIAL, MIN_INITIAL_SIZE, MIN_RESET_SIZE, ONE_RTT, RETRY, RETRY_TAG_LENGTH,
+    HANDSHAKE, Header, INITIAL, MIN_INITIAL_SIZE, MIN_RESET_SIZE, ONE_RTT, RETRY, RETRY_TAG_LENGTH,
     VERSION_NEGOTIATION, ZERO_RTT, cid_equal, parse_header,
 )
 
@@ -48,10 +48,10 @@ cdef class Intake:
     """
 
     def __init__(
-        self, bint is_client, uint32_t version, bytes original_destination, bytes retry_source=None
+        self, bint is_client, bint any_bit, bytes original_destination, bytes retry_source=None
     ):
         self.is_client = is_client
-        self.version = version
+        self.any_bit = any_bit
         self.original_destination = original_destination
         self.retry_source = retry_source
         self.undecryptable = []
@@ -128,7 +128,9 @@ cdef class Intake:
                 return self._short(handler, data, length, mask, remote, local, ecn, now)
             if header.type == VERSION_NEGOTIATION:
                 return self._on_version_negotiation(handler, &header)
-            if header.version != self.version:
+            if not data[0] & 0x40 and not self.any_bit:
+                return 0
+            if header.version != self.versions.chosen and not self._may_be_ours(&header):
                 return 0
             if header.type == RETRY:
                 return self._on_retry(handler, data, length, &header)
@@ -145,7 +147,7 @@ cdef class Intake:
     ) except -1:
         cdef Opened opened
         cdef int result
-        if not data[0] & 0x40:
+        if not data[0] & 0x40 and not self.any_bit:
             return 0
         if not self.is_client and not self.handshake.complete:
             # RFC 9001 Section 5.7: not before the client's Finished.
@@ -185,6 +187,8 @@ cdef class Intake:
             return 0
         if header.end < header.number_offset + 4 + SAMPLE_LENGTH:
             return 0
+        if space == 0 and not self._select_initial(header.version):
+            return 0
         self.keys.mask(space, data + header.number_offset + 4, mask, 1)
         if not self.keys.open(
             space, data, header.end, header.number_offset, mask, self.acks.of(space).largest + 1, &opened
@@ -192,6 +196,9 @@ cdef class Intake:
             return 0
         if self.is_client:
             self.server = remote
+            if header.version != self.versions.chosen:
+                self.versions.chosen = header.version
+                self.keys.settle_initial()
         if self.peer_source is None:
             self.peer_source = header.scid[:header.scid_length]
             self.remote_ids.start(self.peer_source)
@@ -202,6 +209,21 @@ cdef class Intake:
                 self.paths.current.validated = True
             handler.on_handshake_packet()
         return 0
+
+    cdef bint _may_be_ours(self, Header* header) except -1:
+        # A long header of another version than the one in use (RFC 9369 Section 4.1).
+        if not self.is_client:
+            return header.version == self.versions.original and (
+                header.type == INITIAL or header.type == ZERO_RTT
+            )
+        return (header.type == INITIAL or header.type == HANDSHAKE) and (
+            self.handshake.news == 0 and self.versions.may_move_to(header.version)
+        )
+
+    cdef bint _select_initial(self, uint32_t version) except -1:
+        return self.keys.select_initial(
+            version, (self.retry_source or self.original_destination) if self.is_client else None
+        )
 
     cdef int _keep(self, uint8_t* data, size_t length, object remote, object local, int ecn) except -1:
         # For when its keys are known; bounded.
@@ -237,18 +259,19 @@ cdef class Intake:
         if not self.is_client or self.peer_source is not None or self.retry_source is not None:
             return 0
         if header.token_length == 0 or retry_integrity_tag(
-            self.version, self.original_destination, packet[:length - RETRY_TAG_LENGTH]
+            header.version, self.original_destination, packet[:length - RETRY_TAG_LENGTH]
         ) != packet[length - RETRY_TAG_LENGTH:]:
             return 0
         self.retry_source = header.scid[:header.scid_length]
         self.remote_ids.start(self.retry_source)
-        self.keys.set_initial(self.version, self.retry_source, True)
+        self.keys.set_initial(header.version, self.retry_source, True)
         return handler.on_retry(header.token[:header.token_length])
 
     cdef int _on_version_negotiation(self, PacketHandler handler, Header* header) except -1:
         # Section 6.2: only before anything else was heard, and never when our version is listed.
+        # RFC 9368 Section 2.1: only once.
         cdef list versions
-        if not self.is_client or self.peer_source is not None or self.retry_source is not None:
+        if not self.is_client or self.versions.reacted or self.peer_source is not None or self.retry_source is not None:
             return 0
         if not cid_equal(
             &self.remote_ids.current, header.scid, header.scid_length
@@ -258,6 +281,6 @@ cdef class Intake:
             int.from_bytes(header.token[i:i + 4], "big")
             for i in range(0, header.token_length // 4 * 4, 4)
         ]
-        if self.version in versions:
+        if self.versions.chosen in versions:
             return 0
         return handler.on_versions(versions)

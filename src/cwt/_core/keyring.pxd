@@ -16,6 +16,7 @@ cdef struct Opened:
 
 
 cdef class Keyring:
+    cdef Key other_read_initial, other_write_initial   # of another version, while one is negotiated
     cdef Key read_initial, read_handshake, read_application        # each None while there is none
     cdef Key write_initial, write_handshake, write_application
     cdef Key previous_read, next_read        # of 1-RTT
@@ -30,6 +31,9 @@ cdef class Keyring:
     cdef readonly uint64_t key_updates
 
     cdef int set_initial(self, uint32_t version, bytes dcid, bint is_client) except -1
+    cdef int move_initial(self, uint32_t version, bytes dcid) except -1
+    cdef bint select_initial(self, uint32_t version, bytes dcid) except -1
+    cdef void settle_initial(self) noexcept
     cdef Key reading(self, int space)
     cdef Key writing(self, int space)
     cdef bint can_read(self, int space) noexcept

@@ -25,6 +25,26 @@ cdef class Keyring:
         self.read_initial, self.write_initial = initial_keys(version, dcid, is_client)
         return 0
 
+    cdef int move_initial(self, uint32_t version, bytes dcid) except -1:
+        # A server writes in *version* from now on, and reads what the client sent before, too.
+        self.other_read_initial = self.read_initial
+        return self.set_initial(version, dcid, False)
+
+    cdef bint select_initial(self, uint32_t version, bytes dcid) except -1:
+        # Read Initial packets of *version*: one that is known, or with *dcid* a client's new one.
+        if self.read_initial.version == version:
+            return True
+        if self.other_read_initial is None or self.other_read_initial.version != version:
+            if dcid is None:
+                return False
+            self.other_read_initial, self.other_write_initial = initial_keys(version, dcid, True)
+        self.read_initial, self.other_read_initial = self.other_read_initial, self.read_initial
+        return True
+
+    cdef void settle_initial(self) noexcept:
+        # A client follows the server to the version selected last.
+        self.write_initial = self.other_write_initial
+
     def install(self, int space, bint is_write, int cipher_suite, bytes secret, uint32_t version):
         """A secret of the TLS handshake (RFC 9001 Section 4.1.4)."""
         cdef Key key = make_key(cipher_suite, secret, version)
@@ -57,8 +77,8 @@ cdef class Keyring:
     cdef void discard(self, int space) noexcept:
         # Of the handshake: those of 1-RTT stay.
         if space == 0:
-            self.read_initial = None
-            self.write_initial = None
+            self.read_initial = self.other_read_initial = None
+            self.write_initial = self.other_write_initial = None
         else:
             self.read_handshake = None
             self.write_handshake = None

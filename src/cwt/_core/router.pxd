@@ -12,19 +12,25 @@ from cwt._core.keyring cimport Keyring, Opened
 from cwt._core.path cimport Paths
 from cwt._core.recovery.ack_frequency cimport AckFrequency
 from cwt._core.recovery.acks cimport AckTrackers
+from cwt._core.recovery.congestion cimport CongestionController
 from cwt._core.recovery.loss cimport LossRecovery
 from cwt._core.recovery.path cimport PathRecovery
 from cwt._core.stream.datagram cimport Datagrams
 from cwt._core.stream.streams cimport Streams
+from cwt._core.versions cimport Versions
 from cwt._core.wire.cursor cimport Reader
-from cwt._core.wire.frame cimport CloseFrame
+from cwt._core.wire.frame cimport CloseFrame, DataFrame
+
+
+cdef CongestionController new_controller(object config, size_t datagram_size)
 
 
 cdef class Router(PacketHandler):
     cdef object config
     cdef object random                       # callable: so many random bytes
     cdef readonly bint is_client
-    cdef readonly uint32_t version
+    cdef Versions versions
+    cdef object make_tls                     # a client's, for another attempt; None once there can be none
     cdef Handshake handshake
     cdef Keyring keys
     cdef LossRecovery recovery
@@ -52,6 +58,7 @@ cdef class Router(PacketHandler):
     cdef int _on_ack_request(self, uint64_t type, Reader* r) except -1
     cdef int _on_control(self, uint64_t type, Reader* r) except -1
     cdef int _on_close(self, CloseFrame* frame) except -1
+    cdef int _on_crypto(self, int space, DataFrame* data) except -1
     cdef int _install(self, list secrets) except -1
     cdef int _advance(self, int64_t now) except -1
     cdef int _apply_peer_params(self) except -1
@@ -64,3 +71,4 @@ cdef class Router(PacketHandler):
     cdef int64_t _pto(self) noexcept
     cdef int _issue_ids(self) except -1
     cdef tuple new_connection_id(self)
+    cdef int start_over(self) except -1

@@ -7,7 +7,7 @@ from cwt._core.closing cimport CLOSING, OPEN
 from cwt._core.intake cimport PacketHandler, SHORT_CID_LENGTH
 from cwt._core.keyring cimport Opened
 from cwt._core.recovery.acks cimport AckTracker
-from cwt._core.recovery.controllers cimport new_controller
+from cwt._core.recovery.congestion cimport CongestionController
 from cwt._core.path cimport Path
 from cwt._core.recovery.mtu cimport MAX_DATAGRAM, PathMtu
 from cwt._core.recovery.pacer cimport Pacer
@@ -24,6 +24,8 @@ from cwt._core.wire.frame cimport (
     read_new_connection_id, read_new_token, read_pair, read_reset_stream, read_stop_sending, read_stream, read_type,
 )
 
+from cwt._core.recovery.cubic import Cubic
+from cwt._core.recovery.newreno import NewReno
 from cwt._core.wire.params import ABSENT, TransportParameters
 from cwt.errors import (
     ApplicationError, HandshakeError, StatelessReset, TransportError, TransportErrorCode,
@@ -46,6 +48,12 @@ for _type in (
 ):
     if _type != TRANSPORT_CLOSE:
         ALLOWED[_type] = 4
+
+_CONTROLLERS = {"cubic": Cubic, "newreno": NewReno}
+
+
+cdef CongestionController new_controller(object config, size_t datagram_size):
+    return _CONTROLLERS[config.congestion](datagram_size)
 
 
 cdef object encoding_error(uint64_t type):
@@ -162,6 +170,8 @@ cdef class Router(PacketHandler):
         return 0
 
     cdef int on_versions(self, list versions) except -1:
+        if self.versions.react(versions):
+            return self.start_over()
         listed = ", ".join([f"0x{version:08x}" for version in versions])
         self.closing.finish(HandshakeError(
             f"the server speaks none of our QUIC versions, but {listed or 'none at all'}",
@@ -169,6 +179,10 @@ cdef class Router(PacketHandler):
         ))
         self.news = True
         return 0
+
+    cdef int start_over(self) except -1:
+        # Another attempt, in another version; who has what TLS needs does it.
+        raise NotImplementedError
 
     # Frames
 
@@ -225,7 +239,7 @@ cdef class Router(PacketHandler):
         elif type == CRYPTO:
             if not read_crypto(r, &data):
                 raise encoding_error(type)
-            self._install(self.handshake.on_crypto(space, &data))
+            self._on_crypto(space, &data)
         elif type == DATAGRAM or type == DATAGRAM_WITH_LENGTH:
             if not read_datagram(r, type, &data):
                 raise encoding_error(type)
@@ -342,9 +356,17 @@ cdef class Router(PacketHandler):
 
     # The handshake
 
+    cdef int _on_crypto(self, int space, DataFrame* data) except -1:
+        cdef list secrets = self.handshake.on_crypto(space, data)
+        if space == 0 and not self.is_client and self.keys.write_initial.version != self.versions.chosen:
+            self.keys.move_initial(
+                self.versions.chosen, self.intake.retry_source or self.intake.original_destination
+            )
+        return self._install(secrets)
+
     cdef int _install(self, list secrets) except -1:
         for space, is_write, cipher_suite, secret in secrets:
-            self.keys.install(space, is_write, cipher_suite, secret, self.version)
+            self.keys.install(space, is_write, cipher_suite, secret, self.versions.chosen)
             if space == 1 and is_write:
                 self.recovery.has_handshake_keys = True
         return 0
@@ -369,10 +391,13 @@ cdef class Router(PacketHandler):
         return 0
 
     cdef int _apply_peer_params(self) except -1:
-        params = TransportParameters.parse(
+        params = self.versions.take_peer_params() or TransportParameters.parse(
             bytes(self.handshake.tls.peer_transport_parameters), not self.is_client
         )
+        self.versions.check(params)
         self._authenticate_cids(params)
+        if self.config.grease and params.grease_quic_bit:
+            self.assembler.noise = int.from_bytes(self.random(8), "big") | 1
         self.peer_params = params
         self.streams.set_peer_limits(params)
         self.idle.negotiate(<int64_t>min(params.max_idle_timeout, MAX_IDLE_TIMEOUT) * 1_000_000)
@@ -425,6 +450,7 @@ cdef class Router(PacketHandler):
         if self.handshake.confirmed:
             return 0
         self.handshake.confirm()
+        self.make_tls = None
         self.recovery.handshake_confirmed = True
         self.recovery.peer_validated = True
         if self.keys.can_read(0):

@@ -8,6 +8,8 @@ from cwt._core.wire.packet cimport Header
 cdef class Stateless:
     cdef object random
     cdef bytes reset_key
+    cdef tuple versions                      # that are taken
+    cdef bint grease
     cdef list queue                          # (datagram, to, from_) to be sent as they are
     cdef int64_t second                      # of the clock, to which the counts belong
     cdef int resets, refusals

@@ -9,10 +9,11 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from cwt._core.crypto.aead cimport Packet, TAG_LENGTH
 from cwt._core.keyring cimport Keyring
+from cwt._core.versions cimport reserved_version
 from cwt._core.wire.cursor cimport Writer, put_bytes, put_u32, put_u8, put_varint, put_varint_of, writer
 from cwt._core.wire.frame cimport put_close
 from cwt._core.wire.packet cimport (
-    Header, INITIAL, MIN_RESET_SIZE, VERSION_1, long_header_byte,
+    Header, INITIAL, MIN_RESET_SIZE, long_header_byte,
 )
 from cwt.hkdf cimport hmac_digest
 
@@ -29,10 +30,15 @@ cdef enum:
 
 @cython.final
 cdef class Stateless:
-    """Makes the answers and keeps them until they are sent; *reset_key* makes stateless reset tokens."""
+    """Makes the answers and keeps them until they are sent; *reset_key* makes stateless reset tokens.
 
-    def __init__(self, random, bytes reset_key):
+    Clients of other *versions* are told of these; and, with *grease*, of one that nobody has.
+    """
+
+    def __init__(self, random, bytes reset_key, tuple versions, bint grease):
         self.random = random
+        self.versions = versions
+        self.grease = grease
         self.reset_key = reset_key
         self.queue = []
 
@@ -52,12 +58,11 @@ cdef class Stateless:
     cdef int version_negotiation(self, Header* header, object remote, object local) except -1:
         if self._is_full():
             return 0
-        noise = self.random(5)
-        grease = int.from_bytes(noise[:4], "big") & 0xF0F0F0F0 | 0x0A0A0A0A
+        versions = (*self.versions, reserved_version(self.random)) if self.grease else self.versions
         self.queue.append((
             version_negotiation(
                 header.scid[:header.scid_length], header.dcid[:header.dcid_length],
-                [VERSION_1, grease], noise[4] & 0x7F,
+                versions, self.random(1)[0] & 0x7F,
             ), remote, local,
         ))
         return 0

@@ -10,6 +10,7 @@ from cwt.errors import ConfigError
 from cwt.tls import groups as _groups
 from cwt.tls.certificates import Identity, PemSource, load_identity, make_identity
 from cwt.tls.client import ClientHandshake
+from cwt.tls.handshake import ParametersSource
 from cwt.tls.key_schedule import CipherSuite
 from cwt.tls.keylog import TextWriter, open_keylog
 from cwt.tls.names import normalize
@@ -195,6 +196,6 @@ class ServerContext:
             return exact
         return self._identities.get("*." + server_name.partition(".")[2], self._identity)
 
-    def handshake(self, transport_parameters: bytes) -> ServerHandshake:
-        """A handshake with the next client."""
+    def handshake(self, transport_parameters: bytes | ParametersSource) -> ServerHandshake:
+        """A handshake with the next client; *transport_parameters* may depend on the client's."""
         return ServerHandshake(self, transport_parameters)

@@ -20,7 +20,7 @@ from cwt.tls.messages import (
     pack,
 )
 
-__all__ = ["Handshake", "Level", "Secret"]
+__all__ = ["Handshake", "Level", "ParametersSource", "Secret"]
 
 _log = logging.getLogger("cwt")
 
@@ -46,6 +46,9 @@ class Secret(NamedTuple):
 Handler = Callable[[Any, bytes, bytes], None]
 """A method that takes the body of a message, and the whole message for the transcript."""
 
+ParametersSource = Callable[[bytes], bytes]
+"""Gives a server's transport parameters for those of its client."""
+
 
 class Handshake:
     """One handshake, without I/O: CRYPTO bytes in and out, secrets out.
@@ -62,6 +65,11 @@ class Handshake:
         self.is_resumed = False
         self.alpn: bytes | None = None
         self.server_name: str | None = None
+        self.original_version = 1
+        """The QUIC version of the client's first flight, to which the tickets in it belong."""
+        self.negotiated_version = 1
+        """The QUIC version of the connection, to which tickets that come from it belong (RFC 9369
+        Section 5)."""
         self.cipher_suite = 0
         self.group = 0
         self.peer_transport_parameters: bytes | None = None

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from cwt.tls import groups, signatures
 from cwt.tls.alerts import PROTOCOL_VIOLATION, Alert, AlertDescription
-from cwt.tls.handshake import Handler, Handshake, Level
+from cwt.tls.handshake import Handler, Handshake, Level, ParametersSource
 from cwt.tls.key_schedule import KeySchedule, same_hash, ticket_psk
 from cwt.tls.messages import (
     TLS_1_3,
@@ -46,10 +46,17 @@ class ServerHandshake(Handshake):
 
     is_client = False
 
-    def __init__(self, context: ServerContext, transport_parameters: bytes) -> None:
+    def __init__(
+        self, context: ServerContext, transport_parameters: bytes | ParametersSource
+    ) -> None:
         super().__init__(context.keylog)
         self._context = context
-        self._transport_parameters = transport_parameters
+        self._parameters_source: ParametersSource | None = None
+        self._transport_parameters = b""
+        if isinstance(transport_parameters, bytes):
+            self._transport_parameters = transport_parameters
+        else:
+            self._parameters_source = transport_parameters
         self._first_hello: ClientHello | None = None
         self._selected_psk: int | None = None
         self._wants_ticket = False
@@ -95,6 +102,9 @@ class ServerHandshake(Handshake):
         else:
             raise Alert(AlertDescription.HANDSHAKE_FAILURE, "no cipher suite in common")
         self._schedule = KeySchedule(self.cipher_suite)
+        if self._parameters_source is not None:
+            self._transport_parameters = self._parameters_source(hello.transport_parameters or b"")
+            self._parameters_source = None
 
     def _check_hello(self, hello: ClientHello) -> None:
         if hello.supported_versions is None or TLS_1_3 not in hello.supported_versions:

@@ -276,8 +276,8 @@ def test_answers_without_a_connection(ports: tuple[Port, Port]) -> None:
             return len(answers) == 2
 
         drive([server], answered)
-    assert {len(answer) for answer in answers} == {31, 42}
-    parsed = packet.parse(next(a for a in answers if len(a) == 31), 8)
+    assert {len(answer) for answer in answers} == {35, 42}
+    parsed = packet.parse(next(a for a in answers if len(a) == 35), 8)
     assert parsed is not None
     assert parsed[0] == packet.PacketType.VERSION_NEGOTIATION
     assert server.endpoint.connections == 0

@@ -79,11 +79,16 @@ def test_connection_id_lengths(length: int) -> None:
     assert (packet.parse(data, 8) is not None) == (length <= 20)
 
 
-def test_the_fixed_bit() -> None:
+def test_the_quic_bit_is_not_judged_here() -> None:
+    # Who did not allow it to be 0 (RFC 9287) has to look.
     data = bytearray(bytes.fromhex(VECTORS["rfc9001_A"]["client_initial"]))
+    before = packet.parse(data, 8)
     data[0] &= ~0x40
-    assert packet.parse(data, 8) is None
-    assert packet.parse(b"\x03" + DCID + bytes(30), 8) is None
+    assert before is not None
+    assert packet.parse(data, 8) == before
+    assert packet.parse(b"\x03" + DCID + bytes(30), 8) == packet.parse(
+        b"\x43" + DCID + bytes(30), 8
+    )
 
 
 def test_appendix_a_2() -> None:

@@ -39,7 +39,8 @@ cdef bint parse_cids(Reader* r, Header* header, size_t limit) noexcept nogil:
 cdef bint parse_header(
     const uint8_t* data, size_t length, size_t short_cid_length, Header* header
 ) noexcept nogil:
-    # False when the datagram holds no header that can be routed or answered.
+    # False when the datagram holds no header that can be routed or answered.  The QUIC bit may be 0: who
+    # did not say that it may (RFC 9287) must look.
     cdef Reader r = reader(data, length)
     cdef uint8_t first
     cdef uint64_t size
@@ -55,7 +56,7 @@ cdef bint parse_header(
         header.type = ONE_RTT
         header.version = 0
         header.dcid_length = short_cid_length
-        if not first & 0x40 or not read_bytes(&r, short_cid_length, &header.dcid):
+        if not read_bytes(&r, short_cid_length, &header.dcid):
             return False
         header.number_offset = r.pos - data
         return True
@@ -71,7 +72,7 @@ cdef bint parse_header(
         # Enough for a Version Negotiation packet (RFC 8999 Section 5.1); the type is not known.
         header.type = INITIAL
         return parse_cids(&r, header, 255)
-    if not parse_cids(&r, header, MAX_CID_LENGTH) or not first & 0x40:
+    if not parse_cids(&r, header, MAX_CID_LENGTH):
         return False
     header.type = type_from_bits(header.version, (first >> 4) & 3)
     if header.type == RETRY:
