@@ -107,9 +107,9 @@ _ENTRIES = (
     Entry(
         name="asyncio-tls", language="Python", protocol="TCP and TLS", adapter="tcp_stack:TcpTls"
     ),
-    Entry(name="wtransport", language="Rust", build=native.cargo("wtransport")),
-    Entry(name="quinn", language="Rust", protocol="QUIC", build=native.cargo("quinn")),
-    Entry(name="quiche", language="Rust", protocol="QUIC", build=native.cargo("quiche")),
+    Entry(name="wtransport", language="Rust", build=native.cargo("wtransport-peer")),
+    Entry(name="quinn", language="Rust", protocol="QUIC", build=native.cargo("quinn-peer")),
+    Entry(name="quiche", language="Rust", protocol="QUIC", build=native.cargo("quiche-peer")),
     Entry(name="webtransport-go", language="Go", build=native.go("webtransport")),
     Entry(name="quic-go", language="Go", protocol="QUIC", build=native.go("quic")),
 )

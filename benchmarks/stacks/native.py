@@ -43,27 +43,27 @@ def _build(command: list[str], directory: Path, name: str, **variables: str) -> 
         raise NotBuilt(f"did not build: {errors[0][:200]} (see {log.relative_to(ROOT)})") from None
 
 
-def cargo(name: str) -> Callable[[], str]:
-    """A crate of the workspace in ``peers/rust``."""
+def cargo(crate: str, workspace: Path = SOURCES / "rust") -> Callable[[], str]:
+    """A crate of *workspace*; what workspaces have in common is compiled once."""
 
     def build() -> str:
         _build(
-            ["cargo", "build", "--release", "--locked", "-p", f"{name}-peer"],
-            SOURCES / "rust",
-            name,
+            ["cargo", "build", "--release", "--locked", "-p", crate],
+            workspace,
+            crate,
             CARGO_TARGET_DIR=str(TARGET / "rust"),
         )
-        return str(TARGET / "rust" / "release" / f"{name}-peer")
+        return str(TARGET / "rust" / "release" / crate)
 
     return build
 
 
-def go(name: str) -> Callable[[], str]:
-    """A command of the module in ``peers/go``."""
+def go(name: str, module: Path = SOURCES / "go") -> Callable[[], str]:
+    """A command of *module*."""
 
     def build() -> str:
         program = TARGET / "go" / name
-        _build(["go", "build", "-o", str(program), f"./{name}"], SOURCES / "go", f"go-{name}")
+        _build(["go", "build", "-o", str(program), f"./{name}"], module, f"go-{name}")
         return str(program)
 
     return build

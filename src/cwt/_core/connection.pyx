@@ -15,12 +15,13 @@ from cwt._core.keyring cimport MAX_BATCH, Keyring
 from cwt._core.path cimport Paths
 from cwt._core.recovery.ack_frequency cimport AckFrequency
 from cwt._core.recovery.acks cimport AckTracker, AckTrackers
+from cwt._core.recovery.controllers cimport new_controller
 from cwt._core.recovery.loss cimport LossRecovery
 from cwt._core.recovery.mtu cimport MAX_DATAGRAM
 from cwt._core.recovery.pacer cimport Pacer
 from cwt._core.recovery.path cimport PathRecovery
 from cwt._core.recovery.rtt cimport RttEstimator
-from cwt._core.router cimport Router, new_controller
+from cwt._core.router cimport Router
 from cwt._core.stream.datagram cimport DatagramFlow, Datagrams
 from cwt._core.stream.streams cimport Streams
 from cwt._core.versions cimport Versions

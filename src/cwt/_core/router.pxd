@@ -12,7 +12,6 @@ from cwt._core.keyring cimport Keyring, Opened
 from cwt._core.path cimport Paths
 from cwt._core.recovery.ack_frequency cimport AckFrequency
 from cwt._core.recovery.acks cimport AckTrackers
-from cwt._core.recovery.congestion cimport CongestionController
 from cwt._core.recovery.loss cimport LossRecovery
 from cwt._core.recovery.path cimport PathRecovery
 from cwt._core.stream.datagram cimport Datagrams
@@ -20,9 +19,6 @@ from cwt._core.stream.streams cimport Streams
 from cwt._core.versions cimport Versions
 from cwt._core.wire.cursor cimport Reader
 from cwt._core.wire.frame cimport CloseFrame, DataFrame
-
-
-cdef CongestionController new_controller(object config, size_t datagram_size)
 
 
 cdef class Router(PacketHandler):

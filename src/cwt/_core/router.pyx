@@ -7,7 +7,7 @@ from cwt._core.closing cimport CLOSING, OPEN
 from cwt._core.intake cimport PacketHandler, SHORT_CID_LENGTH
 from cwt._core.keyring cimport Opened
 from cwt._core.recovery.acks cimport AckTracker
-from cwt._core.recovery.congestion cimport CongestionController
+from cwt._core.recovery.controllers cimport new_controller
 from cwt._core.path cimport Path
 from cwt._core.recovery.mtu cimport MAX_DATAGRAM, PathMtu
 from cwt._core.recovery.pacer cimport Pacer
@@ -24,8 +24,6 @@ from cwt._core.wire.frame cimport (
     read_new_connection_id, read_new_token, read_pair, read_reset_stream, read_stop_sending, read_stream, read_type,
 )
 
-from cwt._core.recovery.cubic import Cubic
-from cwt._core.recovery.newreno import NewReno
 from cwt._core.wire.params import ABSENT, TransportParameters
 from cwt.errors import (
     ApplicationError, HandshakeError, StatelessReset, TransportError, TransportErrorCode,
@@ -48,12 +46,6 @@ for _type in (
 ):
     if _type != TRANSPORT_CLOSE:
         ALLOWED[_type] = 4
-
-_CONTROLLERS = {"cubic": Cubic, "newreno": NewReno}
-
-
-cdef CongestionController new_controller(object config, size_t datagram_size):
-    return _CONTROLLERS[config.congestion](datagram_size)
 
 
 cdef object encoding_error(uint64_t type):

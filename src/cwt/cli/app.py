@@ -14,6 +14,7 @@ __all__ = ["cli"]
 _COMMANDS = {
     "demo": ("cwt.cli.demo", "Echo server with a page that shows WebTransport at work."),
     "devcert": ("cwt.cli.devcert", "Make a certificate that browsers accept by its hash."),
+    "interop": ("cwt.cli.interop", "Endpoint for the QUIC interop runner."),
     "perf": ("cwt.cli.perf", "Measure throughput, streams, requests, datagrams, handshakes."),
 }
 

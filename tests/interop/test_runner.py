@@ -1,0 +1,27 @@
+"""Every case of the QUIC interop runner, cwt against itself, with smaller files and sooner faults.
+
+``python -m tests.interop.runner`` runs them in full and against other implementations.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.interop.runner.cases import CASES
+from tests.interop.runner.peers import PEERS
+from tests.interop.runner.run import PASSED, UNSUPPORTED, run_case
+
+pytestmark = pytest.mark.interop
+
+MISSING = {"retry", "zerortt", "ecn", "v2", "connectionmigration"}
+"""Cases that cwt says it does not have."""
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_case(name: str, tmp_path: Path) -> None:
+    cwt = PEERS["cwt"]
+    outcome = run_case(CASES[name].faster(), cwt, cwt, tmp_path / name)
+    wanted = UNSUPPORTED if name in MISSING else PASSED
+    assert outcome.status == wanted, outcome.reason
