@@ -37,8 +37,13 @@ from cwt.config import TransportConfig
 from cwt.errors import ConfigError
 
 if TYPE_CHECKING:
-    from cwt.tls import ClientContext, ServerContext
+    from cwt.tls import ClientContext, Identity, ServerContext
+    from cwt.tls.certificates import PemSource
+    from cwt.tls.context import ClientAuth
+    from cwt.tls.credentials import ServerNames
+    from cwt.tls.public_keys import PublicKeySource, VerifyKeyCallback
     from cwt.tls.sessions import SessionCache
+    from cwt.tls.verification import VerifyCallback
 
 __all__ = [
     "MAX_CONN_ID_LEN",
@@ -88,7 +93,9 @@ class Config:
     *alpn* lists the application protocols, the preferred one first.  *verify* (clients): True for the
     system's roots, a file of roots, a callback, or False for no check at all.  Clients resume the sessions
     in *session_cache*.  Servers that share *ticket_keys*, secrets of 32 bytes of which the first one seals
-    session tickets, resume each other's sessions.  Raises ConfigError when a value is out of range.
+    session tickets, resume each other's sessions.  The other settings of TLS are those of
+    :class:`cwt.tls.ClientContext` and :class:`cwt.tls.ServerContext`.  Raises ConfigError when a value is
+    out of range.
     """
 
     def __init__(
@@ -97,7 +104,16 @@ class Config:
         alpn: Sequence[bytes],
         verify: bool | str | PathLike[str] | Callable[..., Any] = True,
         server_certificate_hashes: Sequence[bytes] = (),
-        client_ca: str | PathLike[str] | None = None,
+        server_public_keys: Sequence[PublicKeySource] | VerifyKeyCallback = (),
+        raw_public_key: PemSource | object = None,
+        sni: ServerNames | None = None,
+        client_ca: PemSource | None = None,
+        verify_client: VerifyCallback | None = None,
+        client_public_keys: Sequence[PublicKeySource] | VerifyKeyCallback = (),
+        client_auth: ClientAuth = "required",
+        certificate_compression: Sequence[str] | None = None,
+        cipher_suites: Sequence[int] | None = None,
+        groups: Sequence[int] | None = None,
         keylog_file: str | PathLike[str] | None = None,
         session_cache: SessionCache | None = None,
         ticket_keys: Sequence[bytes] = (),
@@ -116,52 +132,89 @@ class Config:
         self.alpn = list(alpn)
         self.verify = verify
         self.server_certificate_hashes = list(server_certificate_hashes)
+        self.server_public_keys = server_public_keys
+        self.raw_public_key = raw_public_key
+        self.sni = sni
         self.client_ca = client_ca
+        self.verify_client = verify_client
+        self.client_public_keys = client_public_keys
+        self.client_auth = client_auth
+        self.certificate_compression = certificate_compression
+        self.cipher_suites = cipher_suites
+        self.groups = groups
         self.keylog_file = keylog_file
         self.session_cache = session_cache
         self.ticket_keys = list(ticket_keys)
         self.random = random
-        self._certificate: tuple[Any, Any] = (None, None)
+        self._identities: list[Identity] = []
         self._client: ClientContext | None = None
         self._server: ServerContext | None = None
 
-    def load_cert_chain(self, certfile: str | PathLike[str], keyfile: str | PathLike[str]) -> None:
-        """The certificate chain and key, PEM files: a server's own, or a client's for mutual TLS."""
-        self._certificate = (certfile, keyfile)
+    def load_cert_chain(
+        self, certfile: PemSource, keyfile: PemSource | None = None, password: bytes | None = None
+    ) -> None:
+        """Take a certificate chain and its key from PEM: a server's own, or a client's for mutual TLS.
+
+        Without *keyfile* both are in *certfile*; *password* is for an encrypted key.  Called again with a
+        key of another kind, it gives a server one more certificate: a client gets the first one whose
+        signatures it takes.  Raises ConfigError when there is no such pair.
+        """
+        from cwt.tls import Identity
+
+        self._identities.append(Identity.load(certfile, keyfile, password))
         self._client = self._server = None
+
+    def reload_certificates(self) -> None:
+        """Read all certificates, keys and roots again, for connections to come.
+
+        An error is raised, and changes nothing for servers.
+        """
+        if self._server is not None:
+            self._server.reload()
+        self._identities = [identity.reloaded() for identity in self._identities]
+        self._client = None
 
     def client_context(self) -> ClientContext:
         """The TLS settings of clients."""
         if self._client is None:
             from cwt.tls import ClientContext
 
-            certfile, keyfile = self._certificate
             self._client = ClientContext(
                 alpn=self.alpn,
                 verify=self.verify,
                 server_certificate_hashes=self.server_certificate_hashes,
-                client_cert=certfile,
-                client_key=keyfile,
+                server_public_keys=self.server_public_keys,
+                client_cert=self._identities[0] if self._identities else None,
+                raw_public_key=self.raw_public_key,
                 keylog_file=self.keylog_file,
                 session_cache=self.session_cache,
+                certificate_compression=self.certificate_compression,
+                cipher_suites=self.cipher_suites,
+                groups=self.groups,
             )
         return self._client
 
     def server_context(self) -> ServerContext:
-        """The TLS settings of servers; ConfigError without ``load_cert_chain``."""
+        """The TLS settings of servers; ConfigError without a certificate or raw public key."""
         if self._server is None:
             from cwt.tls import ServerContext
 
-            certfile, keyfile = self._certificate
-            if certfile is None:
+            if not self._identities and self.sni is None and self.raw_public_key is None:
                 raise ConfigError("a server needs a certificate: call load_cert_chain first")
             self._server = ServerContext(
                 alpn=self.alpn,
-                certfile=certfile,
-                keyfile=keyfile,
+                certificates=self._identities,
+                sni=self.sni,
+                raw_public_key=self.raw_public_key,
                 client_ca=self.client_ca,
+                verify_client=self.verify_client,
+                client_public_keys=self.client_public_keys,
+                client_auth=self.client_auth,
                 keylog_file=self.keylog_file,
                 ticket_keys=self.ticket_keys,
+                certificate_compression=self.certificate_compression,
+                cipher_suites=self.cipher_suites,
+                groups=self.groups,
             )
         return self._server
 

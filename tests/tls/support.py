@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from cwt.tls import (
     Alert,
@@ -56,9 +57,24 @@ def leaf(kind: str = "p256") -> DevelopmentCertificate:
     return issue(root(), ["localhost", "a.example", "127.0.0.1"], kind=kind)
 
 
+@cache
+def long_chain(*, client: bool = False) -> DevelopmentCertificate:
+    """A leaf with an intermediate authority, long enough to be worth compressing."""
+    middle = certificate_authority("cwt test intermediate", parent=root())
+    names = ["localhost", *(f"host-{number}.department.example" for number in range(20))]
+    return issue(middle, names, client=client)
+
+
+def spki(certificate: DevelopmentCertificate) -> bytes:
+    """The certificate's public key in DER."""
+    return certificate.private_key.public_key().public_bytes(
+        Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+    )
+
+
 def client_context(**options: Any) -> ClientContext:
     options.setdefault("alpn", [b"h3"])
-    if "verify" not in options:
+    if not {"verify", "server_public_keys"} & options.keys():
         options.setdefault("server_certificate_hashes", [self_signed().sha256])
     return ClientContext(**options)
 

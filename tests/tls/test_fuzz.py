@@ -135,7 +135,7 @@ def test_certificates(mutations: Any, kind: str) -> None:
         lambda: trusting.verifier.check([der], "a.example"),
         lambda: trusting.verifier.check([leaf(kind).chain[0], der], "b.example"),
         lambda: pinning.verifier.check([der], "a.example"),
-        lambda: asking.verifier.check([der]),  # type: ignore[union-attr]
+        lambda: asking.verifier.check([der], ""),  # type: ignore[union-attr]
         lambda: public_key(der),
     ):
         try:

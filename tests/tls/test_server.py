@@ -98,7 +98,8 @@ def test_grease_and_unknown_values_are_ignored() -> None:
         signature_algorithms=(0x2A2A, *first.signature_algorithms),
         supported_versions=(0x3A3A, *first.supported_versions),
         alpn=(b"\x4a\x4a", *first.alpn),
-        other=((0x5A5A, b""), (0x6A6A, b"\0"), (27, b"\2\0\2"), (45, b"\1\1")),
+        other=((0x5A5A, b""), (0x6A6A, b"\0"), (28, b"\x40\0"), (45, b"\1\1")),
+        certificate_compression=(0x7A7A,),
     )
     server.receive(Level.INITIAL, message.pack())
     assert server.alpn == b"h3" and len(server.output()) == 2

@@ -312,7 +312,7 @@ def test_advice_to_a_server_names_its_setting() -> None:
     context = server_context(client_ca=authority().cert_pem, now=lambda: NOW)
     assert context.verifier is not None
     with pytest.raises(Alert, match=r'client_ca="cert\.pem"') as info:
-        context.verifier.check(issue(None, ["user"], client=True, now=NOW).chain)
+        context.verifier.check(issue(None, ["user"], client=True, now=NOW).chain, "")
     assert "server_certificate_hashes" not in info.value.reason
 
 
@@ -410,7 +410,8 @@ def test_callback_that_refuses() -> None:
         raise LookupError("not on the list")
 
     alert = refused(self_signed(), verify=raising)
-    assert "not on the list" in alert.reason
+    assert alert.description == AlertDescription.BAD_CERTIFICATE and alert.certificate
+    assert "not on the list" not in alert.reason  # which the peer reads
     assert isinstance(alert.__cause__, LookupError)
     refused(self_signed(), verify=lambda chain, name: False)
     check(self_signed(), verify=lambda chain, name: True)
@@ -449,7 +450,7 @@ def test_client_verifier() -> None:
     context = server_context(client_ca=authority().cert_pem, now=lambda: NOW)
     assert context.verifier is not None
     good = issue(authority(), ["user"], client=True, now=NOW)
-    context.verifier.check(good.chain)
+    context.verifier.check(good.chain, "")
     for bad in (
         issue(authority(), ["user"], now=NOW),
         issue(None, ["user"], client=True, now=NOW),
@@ -457,11 +458,11 @@ def test_client_verifier() -> None:
         development_certificate(now=NOW),
     ):
         with pytest.raises(Alert) as info:
-            context.verifier.check(bad.chain)
+            context.verifier.check(bad.chain, "")
         assert info.value.certificate
 
 
 def test_client_certificate_without_names_is_fine() -> None:
     context = server_context(client_ca=authority().cert_pem, now=lambda: NOW)
     assert context.verifier is not None
-    context.verifier.check(hand_made(issuer=authority()).chain)
+    context.verifier.check(hand_made(issuer=authority()).chain, "")

@@ -22,6 +22,7 @@ class Connection(RecordHandler):
     server_name: str | None
     peer_cert_chain: list[bytes]
     peer_cert: bytes | None
+    peer_public_key: bytes | None
     tls: Any
     can_open_streams: bool
     is_confirmed: bool

@@ -248,6 +248,11 @@ cdef class Connection(Router):
         return list(self.handshake.tls.peer_certificates)
 
     @property
+    def peer_public_key(self):
+        """The raw public key (DER) of a peer that has no certificate (RFC 7250), or None."""
+        return self.handshake.tls.peer_public_key
+
+    @property
     def peer_cert(self):
         """The peer's certificate in DER, or None."""
         chain = self.handshake.tls.peer_certificates

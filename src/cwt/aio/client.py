@@ -39,6 +39,7 @@ from cwt.errors import (
 if TYPE_CHECKING:
     from cwt.tls.certificates import PemSource
     from cwt.tls.keylog import TextWriter
+    from cwt.tls.public_keys import PublicKeySource, VerifyKeyCallback
     from cwt.tls.sessions import SessionCache
 
 __all__ = ["connect"]
@@ -209,8 +210,11 @@ class connect:
 
     *verify* says which servers are trusted: True for the system's certificate authorities, a PEM file for
     those in it, a callable ``verify(chain_der, host)`` that raises to refuse, False for no check.
-    *server_certificate_hashes* are SHA-256 hashes of certificates to accept instead, as browsers do.
-    *client_cert* and *client_key* are PEM files (or their content) for servers that ask for them.
+    *server_certificate_hashes* are SHA-256 hashes of certificates to accept instead, as browsers do,
+    *server_public_keys* public keys that the server may have (PEM files, or a callable
+    ``verify(public_key_der, host)``), in a certificate or without one (RFC 7250).
+    *client_cert* and *client_key* are PEM files (or their content) for servers that ask for them, and so is
+    *raw_public_key*, a private key, for servers that know its public key.
     TLS secrets go to *keylog_file*, or to the file that SSLKEYLOGFILE names.  TLS sessions are resumed from
     *session_cache*, a :class:`SessionCache` that calls may share; without it only ``async for`` does so.
 
@@ -232,8 +236,10 @@ class connect:
         origin: str | None = None,
         verify: bool | str | os.PathLike[str] | Callable[[list[bytes], str], object] = True,
         server_certificate_hashes: Iterable[bytes | str] = (),
-        client_cert: PemSource | None = None,
+        server_public_keys: Sequence[PublicKeySource] | VerifyKeyCallback = (),
+        client_cert: tls.Identity | PemSource | None = None,
         client_key: PemSource | None = None,
+        raw_public_key: tls.Identity | PemSource | object = None,
         keylog_file: str | os.PathLike[str] | TextWriter | None = None,
         session_cache: SessionCache | None = None,
         config: Config | None = None,
@@ -258,8 +264,10 @@ class connect:
             server_certificate_hashes=[
                 certificate_hash(value) for value in server_certificate_hashes
             ],
+            server_public_keys=server_public_keys,
             client_cert=client_cert,
             client_key=client_key,
+            raw_public_key=raw_public_key,
             keylog_file=keylog_file,
             session_cache=session_cache,
         )
@@ -329,7 +337,8 @@ class connect:
                 except BaseException as error:
                     connection.close(H3ErrorCode.REQUEST_CANCELLED)
                     if isinstance(error, ConnectionError):
-                        raise self._explain(error, self._url.host) from None
+                        explained = self._explain(error, self._url.host)
+                        raise explained from explained.__cause__
                     raise
         except TimeoutError as error:
             if isinstance(error, ConnectError):
@@ -419,7 +428,8 @@ class connect:
             else:
                 sock.close()
             if isinstance(error, ConnectionError):
-                raise self._explain(error, host) from None
+                explained = self._explain(error, host)
+                raise explained from explained.__cause__
             raise
 
     def _explain(self, error: Exception, host: str) -> ConnectError:
@@ -463,6 +473,13 @@ def _explain_transport(error: TransportError, where: str) -> ConnectError:
             return ConnectError(f"{where} takes no connections now; try again later")
         return HandshakeError(f"no connection with {where}: {error}", error.code)
     if not error.remote and alert in _ALERTS_ABOUT_CERTIFICATE:
+        refused_by = error.__cause__
+        if refused_by is not None and getattr(refused_by, "by_callback", False):
+            why = refused_by.__cause__
+            text = error.reason if why is None else f"{error.reason}: {why}"
+            refusal = CertificateError(f"the certificate of {where} is refused: {text}")
+            refusal.__cause__ = why
+            return refusal
         return CertificateError(
             f"the certificate of {where} is refused: {error.reason}; pass verify= with the file of its "
             "authority, or server_certificate_hashes= for a development certificate"

@@ -93,6 +93,11 @@ class SessionRequest:
         return list(self._connection.quic.peer_cert_chain)
 
     @property
+    def peer_public_key(self) -> bytes | None:
+        """The raw public key (DER) of a client that has no certificate (RFC 7250), or None."""
+        return self._connection.quic.peer_public_key
+
+    @property
     def is_answered(self) -> bool:
         """Whether it was accepted or rejected, or the client has gone."""
         return self._answer is not None or self._error is not None

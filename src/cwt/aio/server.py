@@ -38,8 +38,13 @@ from cwt.errors import ConfigError, H3ErrorCode, SessionClosed
 
 if TYPE_CHECKING:
     from cwt.tls.certificates import PemSource
+    from cwt.tls.context import ClientAuth
+    from cwt.tls.credentials import ServerNames
     from cwt.tls.development import DevelopmentCertificate
+    from cwt.tls.identity import IdentitySource
     from cwt.tls.keylog import TextWriter
+    from cwt.tls.public_keys import PublicKeySource, VerifyKeyCallback
+    from cwt.tls.verification import VerifyCallback
 
 __all__ = ["Limits", "Server", "ServerStats", "serve"]
 
@@ -220,7 +225,10 @@ class Server:
         )
 
     def reload_certificates(self) -> None:
-        """Read the certificate files again, for connections to come; an error changes nothing."""
+        """Read all certificates, keys and *client_ca* again, for connections to come.
+
+        An error, ConfigError, changes nothing.  Sessions stay, and so do the tickets to resume them.
+        """
         self._tls.reload()
 
     async def serve_forever(self) -> None:
@@ -418,10 +426,19 @@ class serve:
     *host* is a name, an address or several; ``"::"``, the default, is every address of IPv6 and IPv4.  Port
     0 lets the system choose: see :attr:`Server.port`.
 
-    *certfile* and *keyfile* are PEM files or their content, *sni* more of them by host name:
-    ``{"b.example": ("b.pem", "b.key")}``.  ``dev=True`` makes a development certificate, for names in
-    *dev_hostnames* beside those of this machine, and logs the JavaScript that connects to it.  With
-    *client_ca*, a PEM file, clients must have a certificate from there.  TLS secrets go to *keylog_file*.
+    *certfile* and *keyfile* are PEM files or their content, *certificates* more such pairs with keys of
+    another kind, *sni* more of them by host name: ``{"b.example": ("b.pem", "b.key")}``, or a callable
+    ``sni(server_name)`` that returns such a pair, or None, and may raise LookupError to refuse the name.
+    Wherever there is a pair there may be a :class:`cwt.tls.Identity`.  *raw_public_key* is a private key
+    for clients that know its public key and want no certificate (RFC 7250).  ``dev=True`` makes a
+    development certificate, for names in *dev_hostnames* beside those of this machine, and logs the
+    JavaScript that connects to it.
+
+    With *client_ca*, a PEM file, clients must have a certificate from there, and with *verify_client*, a
+    callable ``verify(chain_der, server_name)``, one that it does not refuse by raising;
+    *client_public_keys* are the keys of clients with a raw public key.  With ``client_auth="optional"``
+    they may also have none: see :attr:`Session.peer_certificates`.  TLS secrets go to *keylog_file*, or to
+    the file that SSLKEYLOGFILE names.
     Processes that share *ticket_keys*, secrets of 32 bytes of which the first one seals session tickets,
     resume each other's TLS sessions.
 
@@ -443,8 +460,13 @@ class serve:
         keyfile: PemSource | None = None,
         dev: bool = False,
         dev_hostnames: Sequence[str] = (),
-        sni: Mapping[str, tuple[PemSource, PemSource | None]] | None = None,
+        certificates: Sequence[IdentitySource] = (),
+        sni: ServerNames | None = None,
+        raw_public_key: tls.Identity | PemSource | object = None,
         client_ca: PemSource | None = None,
+        verify_client: VerifyCallback | None = None,
+        client_public_keys: Sequence[PublicKeySource] | VerifyKeyCallback = (),
+        client_auth: ClientAuth = "required",
         keylog_file: str | os.PathLike[str] | TextWriter | None = None,
         ticket_keys: Sequence[bytes] = (),
         origins: Iterable[str | re.Pattern[str]] | None = None,
@@ -471,8 +493,13 @@ class serve:
             keyfile=keyfile,
             certificate_chain=None if self._dev is None else self._dev.chain,
             private_key=None if self._dev is None else self._dev.private_key,
+            certificates=certificates,
             sni=sni,
+            raw_public_key=raw_public_key,
             client_ca=client_ca,
+            verify_client=verify_client,
+            client_public_keys=client_public_keys,
+            client_auth=client_auth,
             keylog_file=keylog_file,
             ticket_keys=ticket_keys,
         )

@@ -169,6 +169,11 @@ class Session:
         return list(self._connection.quic.peer_cert_chain)
 
     @property
+    def peer_public_key(self) -> bytes | None:
+        """The raw public key (DER) of a peer that has no certificate (RFC 7250), or None."""
+        return self._connection.quic.peer_public_key
+
+    @property
     def is_closed(self) -> bool:
         """Whether the session has ended."""
         return self._error is not None

@@ -7,6 +7,7 @@ from cwt.tls.client import ClientHandshake
 from cwt.tls.context import ClientContext, ServerContext
 from cwt.tls.groups import Group
 from cwt.tls.handshake import Handshake, Level, Secret
+from cwt.tls.identity import Identity
 from cwt.tls.key_schedule import CipherSuite
 from cwt.tls.server import ServerHandshake
 from cwt.tls.sessions import SessionCache
@@ -19,6 +20,7 @@ __all__ = [
     "ClientHandshake",
     "Group",
     "Handshake",
+    "Identity",
     "Level",
     "Secret",
     "ServerContext",

@@ -44,7 +44,8 @@ class Alert(Exception):
     """The handshake failed on this side and the connection must be closed.
 
     ``description`` is the TLS alert, ``reason`` a text for people.  ``certificate`` is True when it
-    was the peer's certificate that was refused.  ``transport_code`` is the QUIC error code to close
+    was the peer's certificate that was refused, ``by_callback`` when a function of the application did so,
+    whose exception is then the cause.  ``transport_code`` is the QUIC error code to close
     with instead of 0x100 + ``description``, or None (RFC 9001 has a few such cases).
     """
 
@@ -54,12 +55,14 @@ class Alert(Exception):
         reason: str = "",
         *,
         certificate: bool = False,
+        by_callback: bool = False,
         transport_code: int | None = None,
     ) -> None:
         super().__init__(description, reason)
         self.description = int(description)
         self.reason = reason
         self.certificate = certificate
+        self.by_callback = by_callback
         self.transport_code = transport_code
 
     def __str__(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from cwt.tls import groups, signatures
+from cwt.tls import compression, groups, signatures
 from cwt.tls.alerts import PROTOCOL_VIOLATION, Alert, AlertDescription
 from cwt.tls.codec import vector
 from cwt.tls.handshake import Handler, Handshake, Level
@@ -24,6 +24,7 @@ from cwt.tls.messages import (
     ServerHello,
 )
 from cwt.tls.names import is_ip_address
+from cwt.tls.public_keys import CertificateType
 from cwt.tls.sessions import MAX_LIFETIME, SessionTicket
 
 if TYPE_CHECKING:
@@ -65,12 +66,17 @@ class ClientHandshake(Handshake):
             supported_groups=context.groups,
             signature_algorithms=signatures.OFFERED,
             alpn=context.alpn,
+            client_certificate_types=context.client_certificate_types,
+            server_certificate_types=context.server_certificate_types,
+            certificate_compression=context.certificate_compression or None,
             transport_parameters=transport_parameters,
         )
+        self._compression = context.certificate_compression
         self._client_random = self._hello.random
         self._retried = False
         self._early_transcript = b""
         self._request: CertificateRequest | None = None
+        self._sends_raw = False
         self._tickets = 0
         self._session: SessionTicket | None = None
         self._resumption_secret = b""
@@ -264,10 +270,39 @@ class ClientHandshake(Handshake):
             )
         self.alpn = extensions.alpn[0]
         self.peer_transport_parameters = extensions.transport_parameters
+        self._peer_is_raw = self._is_raw(
+            extensions.server_certificate_type, self._hello.server_certificate_types, "server"
+        )
+        self._sends_raw = self._is_raw(
+            extensions.client_certificate_type, self._hello.client_certificate_types, "client"
+        )
         if self.is_resumed:
             self._expected = (HandshakeType.FINISHED,)
             return
-        self._expected = (HandshakeType.CERTIFICATE_REQUEST, HandshakeType.CERTIFICATE)
+        self._expected = (HandshakeType.CERTIFICATE_REQUEST, *self._certificate_messages())
+
+    def _certificate_messages(self) -> tuple[HandshakeType, ...]:
+        """What the server's certificate may come in."""
+        if self._compression:
+            return HandshakeType.CERTIFICATE, HandshakeType.COMPRESSED_CERTIFICATE
+        return (HandshakeType.CERTIFICATE,)
+
+    def _is_raw(self, chosen: int | None, offered: bytes | None, whose: str) -> bool:
+        """Whether the server chose raw public keys for one side (RFC 7250 Section 4.2)."""
+        if chosen is None:
+            return False
+        if offered is None:
+            self._refuse_extension(
+                ExtensionType.SERVER_CERTIFICATE_TYPE
+                if whose == "server"
+                else ExtensionType.CLIENT_CERTIFICATE_TYPE
+            )
+        elif chosen not in offered:
+            raise Alert(
+                AlertDescription.ILLEGAL_PARAMETER,
+                f"the server chose {whose} certificate type {chosen}, which was not offered",
+            )
+        return chosen == CertificateType.RAW_PUBLIC_KEY
 
     def _on_certificate_request(self, body: bytes, message: bytes) -> None:
         request = CertificateRequest.parse(body)
@@ -279,13 +314,15 @@ class ClientHandshake(Handshake):
                 AlertDescription.MISSING_EXTENSION, "CertificateRequest has no signature_algorithms"
             )
         self._request = request
-        self._expected = (HandshakeType.CERTIFICATE,)
+        self._expected = self._certificate_messages()
 
     def _on_certificate(self, body: bytes, message: bytes) -> None:
-        self._read_certificate(body, message)
-        if not self.peer_certificates:
+        if not self._read_certificate(body, message):
             raise Alert(AlertDescription.DECODE_ERROR, "the server sent no certificate")
-        self._context.verifier.check(self.peer_certificates, self.server_name or "")
+        if self.peer_public_key is not None:
+            self._context.verifier.keys.check(self.peer_public_key, self.server_name or "")
+        else:
+            self._context.verifier.check(self.peer_certificates, self.server_name or "")
         self._expected = (HandshakeType.CERTIFICATE_VERIFY,)
 
     def _on_certificate_verify(self, body: bytes, message: bytes) -> None:
@@ -313,12 +350,16 @@ class ClientHandshake(Handshake):
 
     def _answer(self, request: CertificateRequest) -> None:
         """Send our certificate, or an empty list when there is none."""
-        identity = self._context.identity
+        context = self._context
+        identity = context.raw_identity if self._sends_raw else context.identity
         if identity is None:
             self._send_handshake(Certificate().pack())
             return
         scheme = signatures.choose(identity.schemes, request.signature_algorithms or ())
-        self._send_certificate(identity, scheme, signatures.CLIENT_CONTEXT)
+        algorithm = compression.choose(
+            context.certificate_compression, request.certificate_compression
+        )
+        self._send_certificate(identity, scheme, signatures.CLIENT_CONTEXT, algorithm)
 
     def _on_new_session_ticket(self, body: bytes, message: bytes) -> None:
         ticket = NewSessionTicket.parse(body)
@@ -354,6 +395,7 @@ class ClientHandshake(Handshake):
         HandshakeType.FINISHED: _on_finished,
         HandshakeType.CERTIFICATE_REQUEST: _on_certificate_request,
         HandshakeType.CERTIFICATE: _on_certificate,
+        HandshakeType.COMPRESSED_CERTIFICATE: _on_certificate,
         HandshakeType.CERTIFICATE_VERIFY: _on_certificate_verify,
         HandshakeType.NEW_SESSION_TICKET: _on_new_session_ticket,
     }

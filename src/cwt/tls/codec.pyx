@@ -135,6 +135,14 @@ def write_uint16(value):
     return uint16(value)
 
 
+def read_uint8(Reader reader not None):
+    return reader.number(1)
+
+
+def write_uint8(value):
+    return bytes([value])
+
+
 def read_uint32(Reader reader not None):
     return reader.number(4)
 

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from typing import Literal
 
 from cwt.errors import ConfigError
+from cwt.tls import compression
 from cwt.tls import groups as _groups
-from cwt.tls.certificates import Identity, PemSource, load_identity, make_identity
+from cwt.tls.certificates import PemSource
 from cwt.tls.client import ClientHandshake
+from cwt.tls.credentials import Credentials, ServerNames
 from cwt.tls.handshake import ParametersSource
+from cwt.tls.identity import Identity, IdentitySource, load_identities
 from cwt.tls.key_schedule import CipherSuite
 from cwt.tls.keylog import TextWriter, open_keylog
 from cwt.tls.names import normalize
+from cwt.tls.public_keys import CertificateType, PublicKeySource, VerifyKeyCallback
 from cwt.tls.server import ServerHandshake
 from cwt.tls.sessions import SessionCache
 from cwt.tls.tickets import TicketKeys
 from cwt.tls.verification import ClientVerifier, ServerVerifier, VerifyCallback
 
 __all__ = ["ClientContext", "ServerContext"]
+
+ClientAuth = Literal["required", "optional"]
+
+_RAW_ONLY = bytes([CertificateType.RAW_PUBLIC_KEY])
+_RAW_FIRST = bytes([CertificateType.RAW_PUBLIC_KEY, CertificateType.X509])
 
 
 def _utc_now() -> datetime:
@@ -56,17 +66,47 @@ def _check_groups(groups: Sequence[int] | None) -> tuple[int, ...]:
     return tuple(map(int, chosen))
 
 
+def _client_identity(
+    certfile: Identity | PemSource | None, keyfile: PemSource | None
+) -> Identity | None:
+    if certfile is None:
+        if keyfile is not None:
+            raise ConfigError("client_key is of no use without client_cert")
+        return None
+    if isinstance(certfile, Identity):
+        if keyfile is not None:
+            raise ConfigError("client_cert has a key of its own; leave client_key out")
+        return certfile
+    return Identity.load(certfile, keyfile)
+
+
+def _raw_identity(key: Identity | PemSource | object) -> Identity | None:
+    if key is None or (isinstance(key, Identity) and key.is_raw):
+        return key
+    return Identity.raw(key)
+
+
 class ClientContext:
     """What a client needs for its handshakes; it can be used for any number of them.
 
     ``verify`` says which servers are trusted: True for the system's certificate authorities, a PEM
     file for those in it, a callable ``verify(chain_der, server_name)`` that raises to refuse, or
     False for no check at all.  ``server_certificate_hashes`` are SHA-256 hashes of certificates to
-    accept instead, by the rules of W3C WebTransport.  Files are PEM, given as a path or, in
-    ``bytes``, as their content.  ``now`` gives the time by which certificates and tickets are judged.
+    accept instead, by the rules of W3C WebTransport.  ``server_public_keys`` are public keys to accept
+    instead, or a callable ``verify(public_key_der, server_name)``: the server is asked for a raw public
+    key (RFC 7250), and a certificate is taken for the key in it.
+
+    Servers that ask for it get ``client_cert`` with ``client_key``, or the public key of
+    ``raw_public_key``, a private key: whichever kind they choose.  Files are PEM, given as a path or, in
+    ``bytes``, as their content.  ``certificate_compression`` names the algorithms of RFC 8879 to use, of
+    "zlib", "brotli" and "zstd": None for those that are there, none with an empty list.  ``now`` gives
+    the time by which certificates and tickets are judged.
+
+    TLS secrets go to ``keylog_file`` in the format of RFC 9850, or to the file that the environment
+    variable SSLKEYLOGFILE names, as in the module ``ssl``; ``os.devnull`` stops that.
 
     With a ``session_cache`` sessions are resumed where the server agrees (RFC 8446 Section 2.2), except by
-    clients that have a certificate.
+    clients that have a certificate or a raw public key.
     """
 
     def __init__(
@@ -75,10 +115,13 @@ class ClientContext:
         alpn: Sequence[bytes],
         verify: bool | PemSource | VerifyCallback = True,
         server_certificate_hashes: Sequence[bytes] = (),
-        client_cert: PemSource | None = None,
+        server_public_keys: Sequence[PublicKeySource] | VerifyKeyCallback = (),
+        client_cert: Identity | PemSource | None = None,
         client_key: PemSource | None = None,
+        raw_public_key: Identity | PemSource | object = None,
         keylog_file: str | os.PathLike[str] | TextWriter | None = None,
         session_cache: SessionCache | None = None,
+        certificate_compression: Sequence[str] | None = None,
         cipher_suites: Sequence[int] | None = None,
         groups: Sequence[int] | None = None,
         random: Callable[[int], bytes] = os.urandom,
@@ -90,20 +133,31 @@ class ClientContext:
         self.random = random
         self.now = now
         self.keylog = open_keylog(keylog_file)
-        self.verifier = ServerVerifier(verify, server_certificate_hashes, now)
-        self.identity: Identity | None = None
-        if client_cert is not None:
-            self.identity = load_identity(client_cert, client_key)
-        elif client_key is not None:
-            raise ConfigError("client_key is of no use without client_cert")
+        self.verifier = ServerVerifier(verify, server_certificate_hashes, now, server_public_keys)
+        self.certificate_compression = compression.configured(certificate_compression)
+        self.identity = _client_identity(client_cert, client_key)
+        self.raw_identity = _raw_identity(raw_public_key)
         self.session_cache: SessionCache | None = None
         if session_cache is not None:
             self.remember_sessions(session_cache)
 
     def remember_sessions(self, cache: SessionCache) -> None:
         """Keep sessions in *cache* and resume them, in handshakes to come."""
-        if self.identity is None:  # a session belongs to the client certificate it began with
+        # A session belongs to the client certificate it began with.
+        if self.identity is None and self.raw_identity is None:
             self.session_cache = cache
+
+    @property
+    def client_certificate_types(self) -> bytes | None:
+        """What the ClientHello says of our own kinds of certificates; None without raw public keys."""
+        if self.raw_identity is None:
+            return None
+        return _RAW_ONLY if self.identity is None else _RAW_FIRST
+
+    @property
+    def server_certificate_types(self) -> bytes | None:
+        """What the ClientHello says of the kinds of certificates that the server may have."""
+        return _RAW_FIRST if self.verifier.keys else None
 
     @property
     def key_share_groups(self) -> tuple[int, ...]:
@@ -125,15 +179,26 @@ class ServerContext:
     """What a server needs for its handshakes; it can be used for any number of them.
 
     The certificate comes from PEM (``certfile``, ``keyfile``: paths or content) or as DER
-    (``certificate_chain``, leaf first) with a ``private_key`` of ``cryptography``.  ``sni`` maps
-    host names, or ``*.`` and a domain, to ``(certfile, keyfile)`` for clients that ask for them.
-    With ``client_ca``, a PEM file, every client must have a certificate from there.
+    (``certificate_chain``, leaf first) with a ``private_key`` of ``cryptography``.  ``certificates`` are
+    more of them, as ``(certfile, keyfile)`` or :class:`Identity`, with keys of other kinds: a client gets
+    the first one whose signatures it takes.  ``sni`` maps host names, or ``*.`` and a domain, to the
+    certificate, or list of certificates, for clients that ask for them; or it is a callable
+    ``sni(server_name)`` that returns one, or None for the others', and may raise LookupError to refuse the
+    name.  Without a certificate for the rest, clients that ask for other names are refused.
+    ``raw_public_key`` is a private key, in PEM or of ``cryptography``, whose public key clients get that
+    want no certificate (RFC 7250).
+
+    Clients are asked for a certificate with any of these: ``client_ca``, a PEM file of authorities;
+    ``verify_client``, a callable ``verify(chain_der, server_name)`` that raises to refuse, after
+    ``client_ca`` if both are given; ``client_public_keys``, public keys or a callable
+    ``verify(public_key_der, server_name)`` for raw public keys, and for the keys in certificates when
+    nothing else says which are good.  They must have one unless ``client_auth`` is "optional".
 
     Clients get a session ticket with which they can resume for a day (RFC 8446 Section 2.2); there is none
-    with ``client_ca``, where each handshake must show the certificate, or with ``session_tickets`` False.
+    for servers that ask for certificates, or with ``session_tickets`` False.
     ``ticket_keys``, secrets of 32 bytes, are for processes that resume each other's sessions: the first one
     seals tickets, all of them open them.  ``now`` gives the time by which certificates and tickets are
-    judged.
+    judged.  ``certificate_compression`` and ``keylog_file`` are as with :class:`ClientContext`.
     """
 
     def __init__(
@@ -144,11 +209,17 @@ class ServerContext:
         keyfile: PemSource | None = None,
         certificate_chain: Sequence[bytes] | None = None,
         private_key: object = None,
-        sni: Mapping[str, tuple[PemSource, PemSource | None]] | None = None,
+        certificates: Sequence[IdentitySource] = (),
+        sni: ServerNames | None = None,
+        raw_public_key: Identity | PemSource | object = None,
         client_ca: PemSource | None = None,
+        verify_client: VerifyCallback | None = None,
+        client_public_keys: Sequence[PublicKeySource] | VerifyKeyCallback = (),
+        client_auth: ClientAuth = "required",
         keylog_file: str | os.PathLike[str] | TextWriter | None = None,
         session_tickets: bool = True,
         ticket_keys: Sequence[bytes] = (),
+        certificate_compression: Sequence[str] | None = None,
         cipher_suites: Sequence[int] | None = None,
         groups: Sequence[int] | None = None,
         random: Callable[[int], bytes] = os.urandom,
@@ -160,41 +231,40 @@ class ServerContext:
         self.random = random
         self.now = now
         self.keylog = open_keylog(keylog_file)
-        self.verifier = None if client_ca is None else ClientVerifier(client_ca, now)
+        self.certificate_compression = compression.configured(certificate_compression)
+        if client_auth not in ("required", "optional"):
+            raise ConfigError(f'client_auth is "required" or "optional", not {client_auth!r}')
+        self.verifier: ClientVerifier | None = None
+        if client_ca is not None or verify_client is not None or client_public_keys:
+            self.verifier = ClientVerifier(
+                client_ca, verify_client, client_public_keys, client_auth == "required", now
+            )
+        elif client_auth == "optional":
+            raise ConfigError(
+                "client_auth is of no use without client_ca, verify_client or client_public_keys"
+            )
         self.ticket_keys: TicketKeys | None = None
-        if session_tickets and client_ca is None:
+        if session_tickets and self.verifier is None:
             self.ticket_keys = TicketKeys(ticket_keys, random)
-        self._files = (certfile, keyfile)
-        self._sni_files = dict(sni or {})
-        self._identity: Identity
-        self._identities: dict[str, Identity] = {}
+        identities = [identity for source in certificates for identity in load_identities(source)]
         if certificate_chain is not None:
             if certfile is not None:
                 raise ConfigError("give certfile or certificate_chain, not both")
-            self._identity = make_identity(certificate_chain, private_key)
-        elif certfile is None:
-            raise ConfigError(
-                "a server needs a certificate: give certfile and keyfile, or dev=True to try it out"
-            )
-        self.reload()
+            identities.insert(0, Identity.from_der(certificate_chain, private_key))
+        elif certfile is not None:
+            identities.insert(0, Identity.load(certfile, keyfile))
+        elif keyfile is not None:
+            raise ConfigError("keyfile is of no use without certfile")
+        self.credentials = Credentials(identities, _raw_identity(raw_public_key), sni)
 
     def reload(self) -> None:
-        """Read the certificate files again, for handshakes to come; an error changes nothing."""
-        certfile, keyfile = self._files
-        identity = self._identity if certfile is None else load_identity(certfile, keyfile)
-        self._identities = {
-            normalize(name): load_identity(*files) for name, files in self._sni_files.items()
-        }
-        self._identity = identity
+        """Read the files of certificates and of ``client_ca`` again, for handshakes to come.
 
-    def identity_for(self, server_name: str | None) -> Identity:
-        """The certificate for a client that asks for *server_name*."""
-        if server_name is None or not self._identities:
-            return self._identity
-        exact = self._identities.get(server_name)
-        if exact is not None:
-            return exact
-        return self._identities.get("*." + server_name.partition(".")[2], self._identity)
+        An error is raised and changes nothing.  Session tickets stay good.
+        """
+        verifier = None if self.verifier is None else self.verifier.reloaded()
+        self.credentials.reload()
+        self.verifier = verifier
 
     def handshake(self, transport_parameters: bytes | ParametersSource) -> ServerHandshake:
         """A handshake with the next client; *transport_parameters* may depend on the client's."""

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import Any, ClassVar, NamedTuple
 
-from cwt.tls import certificates, signatures
+from cwt.tls import certificates, compression, public_keys, signatures
 from cwt.tls.alerts import PROTOCOL_VIOLATION, Alert, AlertDescription, decode_error
+from cwt.tls.identity import Identity
 from cwt.tls.key_schedule import KeySchedule, export
 from cwt.tls.keylog import KeyLog
 from cwt.tls.messages import (
@@ -58,6 +59,12 @@ class Handshake:
     """
 
     is_client: bool
+    peer_public_key: bytes | None = None
+    """The key that the peer sent in the place of a certificate (RFC 7250, DER)."""
+    _peer_is_raw = False
+    """Whether it was agreed that the peer sends a raw public key."""
+    _compression: tuple[int, ...] = ()
+    """The algorithms with which the peer may compress its certificate."""
     _handlers: ClassVar[Mapping[int, Handler]]
 
     def __init__(self, keylog: KeyLog | None) -> None:
@@ -239,9 +246,12 @@ class Handshake:
 
     # Authentication messages (RFC 8446 Section 4.4).
 
-    def _read_certificate(self, body: bytes, message: bytes) -> None:
-        certificate = Certificate.parse(body)
+    def _read_certificate(self, body: bytes, message: bytes) -> bool:
+        """Take what the peer proves itself with; False when it sent nothing."""
         self._schedule.add(message)
+        if message[0] == HandshakeType.COMPRESSED_CERTIFICATE:
+            body = compression.decompress(body, self._compression)
+        certificate = Certificate.parse(body)
         if certificate.context:
             raise Alert(AlertDescription.ILLEGAL_PARAMETER, "Certificate has a request context")
         if certificate.extension_types:
@@ -249,9 +259,18 @@ class Handshake:
                 AlertDescription.UNSUPPORTED_EXTENSION,
                 "Certificate has extensions that were not asked for",
             )
-        self.peer_certificates = list(certificate.chain)
-        if certificate.chain:
-            self._peer_key = certificates.public_key(certificate.chain[0])
+        chain = certificate.chain
+        if not chain:
+            return False
+        if not self._peer_is_raw:
+            self.peer_certificates = list(chain)
+            self._peer_key = certificates.public_key(chain[0])
+        elif len(chain) == 1:
+            self.peer_public_key = chain[0]
+            self._peer_key = public_keys.parse_raw(chain[0])
+        else:
+            raise Alert(AlertDescription.ILLEGAL_PARAMETER, "several raw public keys came")
+        return True
 
     def _read_certificate_verify(self, body: bytes, message: bytes, context: bytes) -> None:
         verify = CertificateVerify.parse(body)
@@ -270,9 +289,9 @@ class Handshake:
         self._schedule.add(message)
 
     def _send_certificate(
-        self, identity: certificates.Identity, scheme: int, context: bytes
+        self, identity: Identity, scheme: int, context: bytes, algorithm: int | None
     ) -> None:
-        self._send_handshake(identity.message)
+        self._send_handshake(identity.message_for(algorithm))
         digest = self._schedule.transcript_hash()
         signature = signatures.sign(identity.key, scheme, context, digest)
         self._send_handshake(CertificateVerify(algorithm=scheme, signature=signature).pack())

@@ -49,7 +49,7 @@ Raw = tuple[tuple[int, bytes], ...]
 
 
 class HandshakeType(IntEnum):
-    """RFC 8446 Section 4."""
+    """RFC 8446 Section 4, and CompressedCertificate (RFC 8879 Section 4)."""
 
     CLIENT_HELLO = 1
     SERVER_HELLO = 2
@@ -61,16 +61,20 @@ class HandshakeType(IntEnum):
     CERTIFICATE_VERIFY = 15
     FINISHED = 20
     KEY_UPDATE = 24
+    COMPRESSED_CERTIFICATE = 25
     MESSAGE_HASH = 254
 
 
 class ExtensionType(IntEnum):
-    """RFC 8446 Section 4.2, and quic_transport_parameters (RFC 9001 Section 8.2)."""
+    """RFC 8446 Section 4.2, with those of RFC 7250, RFC 8879 and RFC 9001 Section 8.2."""
 
     SERVER_NAME = 0
     SUPPORTED_GROUPS = 10
     SIGNATURE_ALGORITHMS = 13
     ALPN = 16
+    CLIENT_CERTIFICATE_TYPE = 19
+    SERVER_CERTIFICATE_TYPE = 20
+    COMPRESS_CERTIFICATE = 27
     PRE_SHARED_KEY = 41
     EARLY_DATA = 42
     SUPPORTED_VERSIONS = 43
@@ -97,6 +101,7 @@ _GROUPS = Codec("supported_groups", codec.read_uint16s, codec.write_uint16s)
 _ALPN = Codec("alpn", codec.read_alpn, codec.write_alpn)
 _TRANSPORT_PARAMETERS = Codec("transport_parameters", codec.read_all, codec.write_all)
 _COOKIE = Codec("cookie", codec.read_opaque, codec.write_opaque)
+_COMPRESSION = Codec("certificate_compression", codec.read_uint16s_short, codec.write_uint16s_short)
 _VERSION = Codec("supported_version", codec.read_uint16, codec.write_uint16)
 
 _CLIENT_HELLO: Codecs = {
@@ -110,6 +115,13 @@ _CLIENT_HELLO: Codecs = {
     ExtensionType.SIGNATURE_ALGORITHMS: _SIGNATURES,
     ExtensionType.SIGNATURE_ALGORITHMS_CERT: _SIGNATURES_CERT,
     ExtensionType.ALPN: _ALPN,
+    ExtensionType.CLIENT_CERTIFICATE_TYPE: Codec(
+        "client_certificate_types", codec.read_opaque_short, codec.write_opaque_short
+    ),
+    ExtensionType.SERVER_CERTIFICATE_TYPE: Codec(
+        "server_certificate_types", codec.read_opaque_short, codec.write_opaque_short
+    ),
+    ExtensionType.COMPRESS_CERTIFICATE: _COMPRESSION,
     ExtensionType.QUIC_TRANSPORT_PARAMETERS: _TRANSPORT_PARAMETERS,
     ExtensionType.COOKIE: _COOKIE,
     ExtensionType.KEY_SHARE: Codec("key_shares", codec.read_key_shares, codec.write_key_shares),
@@ -132,9 +144,16 @@ _ENCRYPTED_EXTENSIONS: Codecs = {
     ExtensionType.SERVER_NAME: Codec("server_name_used", codec.read_flag, codec.write_flag),
     ExtensionType.SUPPORTED_GROUPS: _GROUPS,
     ExtensionType.ALPN: _ALPN,
+    ExtensionType.CLIENT_CERTIFICATE_TYPE: Codec(
+        "client_certificate_type", codec.read_uint8, codec.write_uint8
+    ),
+    ExtensionType.SERVER_CERTIFICATE_TYPE: Codec(
+        "server_certificate_type", codec.read_uint8, codec.write_uint8
+    ),
     ExtensionType.QUIC_TRANSPORT_PARAMETERS: _TRANSPORT_PARAMETERS,
 }
 _CERTIFICATE_REQUEST: Codecs = {
+    ExtensionType.COMPRESS_CERTIFICATE: _COMPRESSION,
     ExtensionType.SIGNATURE_ALGORITHMS: _SIGNATURES,
     ExtensionType.SIGNATURE_ALGORITHMS_CERT: _SIGNATURES_CERT,
     ExtensionType.CERTIFICATE_AUTHORITIES: Codec(
@@ -163,6 +182,9 @@ class ClientHello:
     signature_algorithms: tuple[int, ...] | None = None
     signature_algorithms_cert: tuple[int, ...] | None = None
     alpn: tuple[bytes, ...] | None = None
+    client_certificate_types: bytes | None = None
+    server_certificate_types: bytes | None = None
+    certificate_compression: tuple[int, ...] | None = None
     transport_parameters: bytes | None = None
     cookie: bytes | None = None
     key_shares: tuple[KeyShare, ...] | None = None
@@ -277,6 +299,8 @@ class EncryptedExtensions:
     server_name_used: bool = False
     supported_groups: tuple[int, ...] | None = None
     alpn: tuple[bytes, ...] | None = None
+    client_certificate_type: int | None = None
+    server_certificate_type: int | None = None
     transport_parameters: bytes | None = None
     other: Raw = ()
 
@@ -301,6 +325,7 @@ class CertificateRequest:
     signature_algorithms: tuple[int, ...] | None = None
     signature_algorithms_cert: tuple[int, ...] | None = None
     certificate_authorities: tuple[bytes, ...] | None = None
+    certificate_compression: tuple[int, ...] | None = None
     other: Raw = ()
 
     @classmethod
@@ -318,7 +343,7 @@ class CertificateRequest:
 
 @dataclass(slots=True, kw_only=True)
 class Certificate:
-    """RFC 8446 Section 4.4.2: the DER certificates, leaf first."""
+    """RFC 8446 Section 4.4.2: the DER certificates, leaf first, or one raw public key (DER)."""
 
     context: bytes = b""
     chain: tuple[bytes, ...] = ()

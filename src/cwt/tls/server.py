@@ -6,7 +6,7 @@ import hmac
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
-from cwt.tls import groups, signatures
+from cwt.tls import compression, groups, signatures
 from cwt.tls.alerts import PROTOCOL_VIOLATION, Alert, AlertDescription
 from cwt.tls.handshake import Handler, Handshake, Level, ParametersSource
 from cwt.tls.key_schedule import KeySchedule, same_hash, ticket_psk
@@ -20,11 +20,12 @@ from cwt.tls.messages import (
     NewSessionTicket,
     ServerHello,
 )
+from cwt.tls.public_keys import CertificateType
 from cwt.tls.tickets import TICKET_LIFETIME, TicketKeys, TicketState
 
 if TYPE_CHECKING:
-    from cwt.tls.certificates import Identity
     from cwt.tls.context import ServerContext
+    from cwt.tls.identity import Identity
 
 __all__ = ["ServerHandshake"]
 
@@ -60,6 +61,8 @@ class ServerHandshake(Handshake):
         self._first_hello: ClientHello | None = None
         self._selected_psk: int | None = None
         self._wants_ticket = False
+        self._identities: tuple[Identity, ...] = ()
+        self._requested = False
         self._expected = (HandshakeType.CLIENT_HELLO,)
 
     def _on_client_hello(self, body: bytes, message: bytes) -> None:
@@ -105,6 +108,8 @@ class ServerHandshake(Handshake):
         if self._parameters_source is not None:
             self._transport_parameters = self._parameters_source(hello.transport_parameters or b"")
             self._parameters_source = None
+        # Also for a session that will be resumed: a name can be refused.
+        self._identities = self._context.credentials.for_name(self.server_name)
 
     def _check_hello(self, hello: ClientHello) -> None:
         if hello.supported_versions is None or TLS_1_3 not in hello.supported_versions:
@@ -138,6 +143,9 @@ class ServerHandshake(Handshake):
             "supported_groups",
             "signature_algorithms",
             "alpn",
+            "client_certificate_types",
+            "server_certificate_types",
+            "certificate_compression",
             "transport_parameters",
         ):
             if getattr(first, name) != getattr(second, name):
@@ -245,6 +253,7 @@ class ServerHandshake(Handshake):
         """ServerHello to Finished."""
         # Before anything is sent: without a common signature the handshake fails.
         credentials = None if self.is_resumed else self._choose_credentials(hello)
+        client_type = None if self.is_resumed else self._choose_client_type(hello)
         server_hello = ServerHello(
             random=self._context.random(32),
             cipher_suite=self.cipher_suite,
@@ -261,43 +270,79 @@ class ServerHandshake(Handshake):
         extensions = EncryptedExtensions(
             server_name_used=self.server_name is not None,
             alpn=(self.alpn or b"",),
+            client_certificate_type=client_type,
             transport_parameters=self._transport_parameters,
         )
+        if credentials is not None and hello.server_certificate_types is not None:
+            extensions.server_certificate_type = _certificate_type(credentials[0])
         self._send_handshake(extensions.pack())
         if credentials is not None:
-            self._authenticate(*credentials)
+            self._authenticate(hello, *credentials)
         self._send_finished(self._server_secret)
 
         self._client_handshake_secret = self._client_secret
         self._derive_application_secrets()
         self._install(Level.APPLICATION, is_write=True)
-        if self._context.verifier is not None:
+        if self._requested and self._compression:
+            self._expected = HandshakeType.CERTIFICATE, HandshakeType.COMPRESSED_CERTIFICATE
+        elif self._requested:
             self._expected = (HandshakeType.CERTIFICATE,)
         else:
             self._expected = (HandshakeType.FINISHED,)
 
     def _choose_credentials(self, hello: ClientHello) -> tuple[Identity, int]:
-        identity = self._context.identity_for(self.server_name)
-        return identity, signatures.choose(identity.schemes, hello.signature_algorithms or ())
+        return self._context.credentials.choose(
+            self._identities, hello.server_certificate_types, hello.signature_algorithms or ()
+        )
 
-    def _authenticate(self, identity: Identity, scheme: int) -> None:
+    def _choose_client_type(self, hello: ClientHello) -> int | None:
+        """The client_certificate_type to answer with (RFC 7250 Section 4.2)."""
+        verifier = self._context.verifier
+        if verifier is None or hello.client_certificate_types is None:
+            return None
+        for kind in hello.client_certificate_types:
+            if kind == CertificateType.X509 or (
+                kind == CertificateType.RAW_PUBLIC_KEY and verifier.keys
+            ):
+                self._peer_is_raw = kind == CertificateType.RAW_PUBLIC_KEY
+                return kind
+        raise Alert(
+            AlertDescription.UNSUPPORTED_CERTIFICATE,
+            "the client has no certificate of a kind that this server takes",
+        )
+
+    def _authenticate(self, hello: ClientHello, identity: Identity, scheme: int) -> None:
+        algorithms = self._context.certificate_compression
         if self._context.verifier is not None:
-            request = CertificateRequest(signature_algorithms=signatures.OFFERED)
+            request = CertificateRequest(
+                signature_algorithms=signatures.OFFERED,
+                certificate_compression=algorithms or None,
+            )
             self._send_handshake(request.pack())
-        self._send_certificate(identity, scheme, signatures.SERVER_CONTEXT)
+            self._requested = True
+            self._compression = algorithms
+        algorithm = compression.choose(algorithms, hello.certificate_compression)
+        self._send_certificate(identity, scheme, signatures.SERVER_CONTEXT, algorithm)
 
     # The client's second flight.
 
     def _on_certificate(self, body: bytes, message: bytes) -> None:
-        self._read_certificate(body, message)
-        if not self.peer_certificates:
-            raise Alert(
-                AlertDescription.CERTIFICATE_REQUIRED,
-                "the client sent no certificate and client_ca asks for one",
-                certificate=True,
-            )
-        assert self._context.verifier is not None
-        self._context.verifier.check(self.peer_certificates)
+        verifier = self._context.verifier
+        assert verifier is not None
+        name = self.server_name or ""
+        if not self._read_certificate(body, message):
+            if verifier.is_required:
+                raise Alert(
+                    AlertDescription.CERTIFICATE_REQUIRED,
+                    "the client sent no certificate, and this server requires one",
+                    certificate=True,
+                )
+            self._expected = (HandshakeType.FINISHED,)
+            return
+        if self.peer_public_key is not None:
+            verifier.keys.check(self.peer_public_key, name)
+        else:
+            verifier.check(self.peer_certificates, name)
         self._expected = (HandshakeType.CERTIFICATE_VERIFY,)
 
     def _on_certificate_verify(self, body: bytes, message: bytes) -> None:
@@ -319,6 +364,11 @@ class ServerHandshake(Handshake):
     _handlers: ClassVar[Mapping[int, Handler]] = {
         HandshakeType.CLIENT_HELLO: _on_client_hello,
         HandshakeType.CERTIFICATE: _on_certificate,
+        HandshakeType.COMPRESSED_CERTIFICATE: _on_certificate,
         HandshakeType.FINISHED: _on_finished,
         HandshakeType.CERTIFICATE_VERIFY: _on_certificate_verify,
     }
+
+
+def _certificate_type(identity: Identity) -> int:
+    return CertificateType.RAW_PUBLIC_KEY if identity.is_raw else CertificateType.X509

@@ -13,6 +13,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from datetime import datetime, timedelta
 from functools import cache
 from hashlib import sha256
@@ -21,8 +22,10 @@ from typing import TYPE_CHECKING
 
 from cwt.errors import ConfigError
 from cwt.tls.alerts import Alert, AlertDescription
+from cwt.tls.callbacks import check_sync, consult
 from cwt.tls.certificates import PemSource, parse, public_key, read_pem
 from cwt.tls.names import parse_ip_address
+from cwt.tls.public_keys import PublicKeys, PublicKeySource, VerifyKeyCallback
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -31,7 +34,13 @@ if TYPE_CHECKING:
 __all__ = ["ClientVerifier", "ServerVerifier", "VerifyCallback"]
 
 VerifyCallback = Callable[[list[bytes], str], object]
-"""``verify(chain_der, server_name)``: raises, or returns False, to refuse the certificate."""
+"""``verify(chain_der, server_name)``: raises, or returns False, to refuse the certificate.
+
+It gets the DER certificates that the peer sent, its own first, none of them checked unless it is said
+otherwise, and the name that the client asked for ("" for none).  It runs in the middle of the handshake and
+must not wait.  That the peer has the certificate's key is checked afterwards in any case.  An exception
+becomes the alert bad_certificate, an :class:`Alert` the one it says; its text is not told to the peer.
+"""
 
 MAX_HASHED_VALIDITY = timedelta(days=14)
 """W3C WebTransport, custom certificate requirements."""
@@ -51,14 +60,19 @@ def _refuse(description: AlertDescription, reason: str) -> Alert:
 
 
 class ServerVerifier:
-    """Checks the certificates of servers, for a client."""
+    """Checks the certificates of servers, and their raw public keys, for a client.
+
+    With *hashes* or *keys* these alone decide; a certificate counts for its key when there are no hashes.
+    """
 
     def __init__(
         self,
         verify: bool | PemSource | VerifyCallback,
         hashes: Sequence[bytes],
         now: Callable[[], datetime],
+        keys: Sequence[PublicKeySource] | VerifyKeyCallback = (),
     ) -> None:
+        self.keys = PublicKeys(keys, "server_public_keys")
         self._now = now
         self._hashes = tuple(map(bytes, hashes))
         self._callback: VerifyCallback | None = None
@@ -66,7 +80,7 @@ class ServerVerifier:
         self._enabled = verify is not False
         if not all(len(value) == 32 for value in self._hashes):
             raise ConfigError("server_certificate_hashes must be SHA-256 values of 32 bytes each")
-        if self._hashes or verify is True:
+        if self._hashes or self.keys or verify is True:
             return
         if verify is False:
             _log.warning(
@@ -76,7 +90,7 @@ class ServerVerifier:
         elif isinstance(verify, str | bytes | os.PathLike):
             self._roots = _load_roots(verify, "verify")
         elif callable(verify):
-            self._callback = verify
+            self._callback = check_sync(verify, "verify")
         else:
             raise ConfigError(
                 "verify must be True, False, a PEM file or its content, or a callable, "
@@ -86,26 +100,19 @@ class ServerVerifier:
     @property
     def needs_name(self) -> bool:
         """Whether certificates are checked against the server's name."""
-        return not self._hashes and self._enabled and self._callback is None
+        pinned = self._hashes or self.keys
+        return not pinned and self._enabled and self._callback is None
 
     def check(self, chain: Sequence[bytes], server_name: str) -> None:
         """Accept *chain* (DER, leaf first) for *server_name* or raise :class:`Alert`."""
         if self._hashes:
             _check_hash(self._hashes, chain[0], self._now())
+        elif self.keys:
+            self.keys.check_certificate(chain[0], server_name)
         elif self._callback is not None:
-            self._call(self._callback, chain, server_name)
+            consult(self._callback, list(chain), server_name, setting="verify")
         elif self._enabled:
             self._check_path(parse(chain), server_name)
-
-    def _call(self, callback: VerifyCallback, chain: Sequence[bytes], server_name: str) -> None:
-        try:
-            refused = callback(list(chain), server_name) is False
-        except Exception as error:
-            raise _refuse(
-                AlertDescription.BAD_CERTIFICATE, f"verify() refused the certificate: {error}"
-            ) from error
-        if refused:
-            raise _refuse(AlertDescription.BAD_CERTIFICATE, "verify() refused the certificate")
 
     def _check_path(self, chain: list[x509.Certificate], server_name: str) -> None:
         from cryptography import x509
@@ -125,18 +132,51 @@ class ServerVerifier:
 
 
 class ClientVerifier:
-    """Checks the certificates of clients, for a server."""
+    """Checks the certificates of clients, and their raw public keys, for a server.
 
-    def __init__(self, client_ca: PemSource, now: Callable[[], datetime]) -> None:
+    A certificate must lead to *client_ca* and please *verify_client*, as far as they are given.  When there
+    is neither, its key must be one of *keys*, as a raw public key must in any case.
+    """
+
+    def __init__(
+        self,
+        client_ca: PemSource | None,
+        verify_client: VerifyCallback | None,
+        keys: Sequence[PublicKeySource] | VerifyKeyCallback,
+        is_required: bool,
+        now: Callable[[], datetime],
+    ) -> None:
+        self.is_required = is_required
         self._now = now
-        self._roots = _load_roots(client_ca, "client_ca")
+        self._client_ca = client_ca
+        self._roots = None if client_ca is None else _load_roots(client_ca, "client_ca")
+        self._callback = (
+            None if verify_client is None else check_sync(verify_client, "verify_client")
+        )
+        self.keys = PublicKeys(keys, "client_public_keys")
 
-    def check(self, chain: Sequence[bytes]) -> None:
+    def reloaded(self) -> ClientVerifier:
+        """One with what client_ca has now; ConfigError when it has nothing."""
+        changed = copy(self)
+        if self._client_ca is not None:
+            changed._roots = _load_roots(self._client_ca, "client_ca")
+        return changed
+
+    def check(self, chain: Sequence[bytes], server_name: str) -> None:
         """Accept *chain* (DER, leaf first) or raise :class:`Alert`."""
+        if self._roots is None and self._callback is None:
+            self.keys.check_certificate(chain[0], server_name)
+            return
+        if self._roots is not None:
+            self._check_path(self._roots, chain)
+        if self._callback is not None:
+            consult(self._callback, list(chain), server_name, setting="verify_client")
+
+    def _check_path(self, roots: Store, chain: Sequence[bytes]) -> None:
         from cryptography.x509.verification import VerificationError
 
         certificates, now = parse(chain), self._now()
-        builder = _policy(self._roots, now, relaxed=True, purpose="clientAuth")
+        builder = _policy(roots, now, relaxed=True, purpose="clientAuth")
         try:
             builder.build_client_verifier().verify(certificates[0], certificates[1:])
         except (VerificationError, ValueError) as error:
