@@ -29,6 +29,8 @@ class SendInfo(NamedTuple):
     from_: Address
     at: float
     """Seconds on the caller's clock: when pacing wants it sent, now or a little later."""
+    ecn: int = 0
+    """The two ECN bits its IP header should have (RFC 3168): 0, or 2 for ECT(0)."""
 
 
 class Stats(NamedTuple):
@@ -54,3 +56,13 @@ class Stats(NamedTuple):
     streams: int
     mtu: int
     """Bytes of UDP payload of the largest datagram the path is known to take (RFC 9000 Section 14)."""
+    ecn: str
+    """Of the path in use (RFC 9000 Appendix A.4): "off", "testing", "unknown", "capable" or "failed"."""
+    packets_marked: int
+    """Sent with ECT(0) on the path in use."""
+    packets_congested: int
+    """Of these, those that a router marked with CE, as the peer counts."""
+    received_ect0: int
+    """Received packets with ECT(0), in all packet number spaces; and so on."""
+    received_ect1: int
+    received_ce: int

@@ -93,6 +93,9 @@ class TransportConfig:
     """Congestion controller: "cubic" (RFC 9438) or "newreno" (RFC 9002 Appendix B)."""
     initial_rtt: float = 0.333
     """Seconds assumed before the first sample (RFC 9002 Section 6.2.2)."""
+    ecn: bool = True
+    """Let routers mark packets instead of dropping them, on paths that turn out to carry the marks
+    (RFC 9000 Section 13.4)."""
     pacing: bool = True
     """Spread packets over the round trip (RFC 9002 Section 7.7)."""
     grease: bool = True

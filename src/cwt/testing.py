@@ -65,6 +65,8 @@ class Datagram(NamedTuple):
     data: bytes
     source: Address
     destination: Address
+    ecn: int = 0
+    """The two ECN bits of its IP header (RFC 3168)."""
 
 
 class VirtualClock:
@@ -287,7 +289,7 @@ class Pair:
         for end, link in ((self.client, self.uplink), (self.server, self.downlink)):
             while (out := end.send(now)) is not None:
                 data, info = out
-                link.send(Datagram(bytes(data), info.from_, info.to), max(now, info.at))
+                link.send(Datagram(bytes(data), info.from_, info.to, info.ecn), max(now, info.at))
                 busy = True
         return busy
 
@@ -297,7 +299,7 @@ class Pair:
         busy = False
         for link, end in ((self.uplink, self.server), (self.downlink, self.client)):
             for datagram in link.receive(now):
-                info = RecvInfo(from_=datagram.source, to=datagram.destination)
+                info = RecvInfo(datagram.source, datagram.destination, datagram.ecn)
                 end.recv(datagram.data, info, now)
                 busy = True
         return busy

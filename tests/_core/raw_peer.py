@@ -47,9 +47,12 @@ def stream(stream_id: int, data: bytes = b"", offset: int = 0, fin: bool = False
     return frame(0x0E | fin, stream_id, offset, len(data), data)
 
 
-def ack(largest: int, first: int = 0, *pairs: int, delay: int = 0) -> bytes:
-    """*pairs* are gap and length of each further range."""
-    return frame(0x02, largest, delay, len(pairs) // 2, first, *pairs)
+def ack(
+    largest: int, first: int = 0, *pairs: int, delay: int = 0, ecn: tuple[int, ...] = ()
+) -> bytes:
+    """*pairs* are gap and length of each further range, *ecn* the counts of ECT(0), ECT(1) and CE."""
+    kind = 0x03 if ecn else 0x02
+    return frame(kind, largest, delay, len(pairs) // 2, first, *pairs, *ecn)
 
 
 def new_connection_id(
@@ -127,6 +130,10 @@ class RawPeer:
         """Everything the end sent, as it came."""
         self.destinations: list[Any] = []
         """Where it sent each of them."""
+        self.codepoints: list[int] = []
+        """With which ECN bits."""
+        self.marked: list[set[int]] = [set(), set(), set()]
+        """Numbers of the packets with ECN bits, by space."""
         self.opaque: list[bytes] = []
         """Packets of it that could not be opened."""
         self.tls: Handshake | None = None
@@ -192,9 +199,9 @@ class RawPeer:
         sealed[0] ^= first_byte
         return bytes(sealed)
 
-    def inject(self, datagram: bytes, *, address: Any = None) -> None:
+    def inject(self, datagram: bytes, *, address: Any = None, ecn: int = 0) -> None:
         """Hand *datagram* to the end, whose answer waits for :meth:`collect`."""
-        info = RecvInfo(address or self.address, self.end_address)
+        info = RecvInfo(address or self.address, self.end_address, ecn)
         self.end.recv(datagram, info, self.now)
 
     def send(self, space: int, payload: bytes, **options: Any) -> None:
@@ -224,7 +231,8 @@ class RawPeer:
         while (out := self.end.send(self.now)) is not None:
             self.datagrams.append(out[0])
             self.destinations.append(out[1].to)
-            self._datagram(out[0])
+            self.codepoints.append(out[1].ecn)
+            self._datagram(out[0], out[1].ecn)
         return self.received[before:]
 
     def advance(self, seconds: float) -> list[Received]:
@@ -241,7 +249,7 @@ class RawPeer:
             self.end.on_timeout(self.now)
         raise AssertionError("the timers of the end never stop")
 
-    def _datagram(self, data: bytes) -> None:
+    def _datagram(self, data: bytes, ecn: int = 0) -> None:
         while data:
             parsed = packets.parse(data, len(self.scid))
             if parsed is None:
@@ -254,13 +262,13 @@ class RawPeer:
             if space is None or self.read[space] is None:
                 self.opaque.append(data[:end])
             else:
-                self._open(space, data[:end], offset, scid)
+                self._open(space, data[:end], offset, scid, ecn)
             data = data[end:]
 
     def other_version(self, version: int) -> None:
         """The end sent a long header of another *version* than ours."""
 
-    def _open(self, space: int, data: bytes, offset: int, scid: bytes) -> None:
+    def _open(self, space: int, data: bytes, offset: int, scid: bytes, ecn: int) -> None:
         key = self.read[space]
         assert key is not None
         packet = bytearray(data)
@@ -285,6 +293,8 @@ class RawPeer:
             return
         self.read[space] = candidate
         self.largest[space] = max(self.largest[space], number)
+        if ecn:
+            self.marked[space].add(number)
         if space != ONE_RTT and self.is_client:
             self.dcid = scid
         for parsed in frames.parse(bytes(packet[head:-16])):

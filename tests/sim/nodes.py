@@ -91,6 +91,45 @@ class Blackhole(Node):
             self.hold(datagram, now)
 
 
+class Mark(Node):
+    """A congested router that supports ECN: with *probability* CE instead of ECT (RFC 3168)."""
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+        self.marked = 0
+
+    def send(self, datagram: Datagram, now: float) -> None:
+        if datagram.ecn and self.rng.random() < self.probability:
+            self.marked += 1
+            datagram = datagram._replace(ecn=3)
+        self.hold(datagram, now)
+
+
+class Rewrite(Node):
+    """A router that gives every datagram the ECN bits *ecn*, from second *start* on; 0 bleaches."""
+
+    def __init__(self, ecn: int = 0, start: float = 0.0) -> None:
+        super().__init__()
+        self.ecn = ecn
+        self.start = start
+
+    def send(self, datagram: Datagram, now: float) -> None:
+        self.hold(datagram._replace(ecn=self.ecn) if now >= self.start else datagram, now)
+
+
+class DropMarked(Node):
+    """Loses what has ECN bits, from second *start* on."""
+
+    def __init__(self, start: float = 0.0) -> None:
+        super().__init__()
+        self.start = start
+
+    def send(self, datagram: Datagram, now: float) -> None:
+        if not datagram.ecn or now < self.start:
+            self.hold(datagram, now)
+
+
 class Rebind(Node):
     """A NAT that gives the sender a new port at these *times*; its return path is :attr:`back`."""
 

@@ -65,6 +65,7 @@ cdef class Assembler:
         self.recovery.pacer.update(
             self.recovery.congestion.pacing_rate(self.recovery.rtt), self.datagram_size, now
         )
+        self.recovery.start_batch()
         total = self._write_mtu_probe(out, capacity, now)
         if total:
             segment_size[0] = total
@@ -370,6 +371,7 @@ cdef class Assembler:
         cdef bint last = False
         cdef bytes data
         cdef size_t size
+        self.recovery.codepoint = 0
         data, self.paths.to, self.paths.from_, size = self.paths.elsewhere.pop(0)
         size = min(min(size, <size_t>MIN_INITIAL_SIZE), capacity)
         if not self._start_draft(2, out, 0, size, &draft):
@@ -393,6 +395,7 @@ cdef class Assembler:
         cdef size_t position = 0
         cdef bint last = False
         self.closing.start_timer(now, self.recovery.rtt.pto(self.handshake.confirmed))
+        self.recovery.codepoint = 0
         if not self.closing.pending or not self.may_send():
             return 0
         size = min(size, self.paths.current.allowance())

@@ -16,6 +16,7 @@ from cwt._core.path cimport Paths
 from cwt._core.recovery.ack_frequency cimport AckFrequency
 from cwt._core.recovery.acks cimport AckTracker, AckTrackers
 from cwt._core.recovery.controllers cimport new_controller
+from cwt._core.recovery.ecn cimport Ecn
 from cwt._core.recovery.loss cimport LossRecovery
 from cwt._core.recovery.mtu cimport MAX_DATAGRAM
 from cwt._core.recovery.pacer cimport Pacer
@@ -118,7 +119,7 @@ cdef class Connection(Router):
             min(config.mtu_discovery_limit, MAX_DATAGRAM) if config.mtu_discovery else 0,
             PathRecovery(
                 RttEstimator(<int64_t>(config.initial_rtt * 1e9)), new_controller(config, datagram_size),
-                Pacer(config.pacing),
+                Pacer(config.pacing), Ecn(config.ecn),
             ),
         )
         self.acks = AckTrackers(AckTracker(
@@ -341,6 +342,7 @@ cdef class Connection(Router):
     def stats(self):
         """Counters and estimates (a :class:`cwt.quic.Stats`)."""
         cdef RttEstimator rtt = self.recovery.rtt
+        cdef Ecn ecn = self.recovery.ecn
         return Stats(
             self.assembler.packets_sent, self.packets_received, self.recovery.packets_lost,
             self.assembler.bytes_sent,
@@ -348,7 +350,8 @@ cdef class Connection(Router):
             rtt.smoothed / 1e9, rtt.variation / 1e9, rtt.minimum / 1e9, rtt.latest / 1e9,
             self.recovery.congestion.window, self.recovery.bytes_in_flight, self.recovery.pto_count,
             self.datagrams.dropped_incoming, self.datagrams.outgoing.dropped, self.datagrams.lost,
-            len(self.streams.by_id), self.paths.current.mtu.size,
+            len(self.streams.by_id), self.paths.current.mtu.size, ecn.name(), ecn.sent, ecn.ce,
+            self.acks.with_codepoint(0), self.acks.with_codepoint(1), self.acks.with_codepoint(2),
         )
 
     cdef void _tick(self, int64_t now) noexcept:
@@ -432,7 +435,7 @@ cdef class Connection(Router):
         size = self.write_batch(buffer, MAX_BATCH_BYTES, 1, nanoseconds(now), &segment)
         if size == 0:
             return None
-        return buffer[:size], SendInfo(self.paths.to, self.paths.from_, now)
+        return buffer[:size], SendInfo(self.paths.to, self.paths.from_, now, self.recovery.codepoint)
 
     def send_batch(self, double now):
         """``(bytes, segment_size, SendInfo)``: datagrams of *segment_size* in a row, the last perhaps
@@ -442,7 +445,9 @@ cdef class Connection(Router):
         size = self.write_batch(buffer, MAX_BATCH_BYTES, MAX_BATCH, nanoseconds(now), &segment)
         if size == 0:
             return None
-        return buffer[:size], segment, SendInfo(self.paths.to, self.paths.from_, now)
+        return buffer[:size], segment, SendInfo(
+            self.paths.to, self.paths.from_, now, self.recovery.codepoint
+        )
 
     cdef size_t write_batch(
         self, uint8_t* out, size_t capacity, size_t most, int64_t now, size_t* segment_size

@@ -9,6 +9,7 @@ from cwt._core.keyring cimport Opened
 from cwt._core.recovery.acks cimport AckTracker
 from cwt._core.recovery.controllers cimport new_controller
 from cwt._core.path cimport Path
+from cwt._core.recovery.ecn cimport Ecn
 from cwt._core.recovery.mtu cimport MAX_DATAGRAM, PathMtu
 from cwt._core.recovery.pacer cimport Pacer
 from cwt._core.recovery.path cimport PathRecovery
@@ -135,7 +136,7 @@ cdef class Router(PacketHandler):
         self.paths.slots += 1
         return PathRecovery(
             RttEstimator(rtt.initial), new_controller(self.config, self.paths.datagram_size),
-            Pacer(self.config.pacing), self.paths.slots,
+            Pacer(self.config.pacing), Ecn(self.config.ecn), self.paths.slots,
         )
 
     cdef int _on_path_changed(self) except -1:

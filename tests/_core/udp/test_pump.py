@@ -115,6 +115,29 @@ def test_bulk_both_ways(ports: tuple[Port, Port]) -> None:
     drive([server, client], work)
     assert there == content
     assert back == content
+    for stats in (connection.stats(), accepted.stats()):
+        assert stats.ecn == "capable"
+        assert stats.received_ect0 > 20
+        assert (stats.received_ect1, stats.received_ce, stats.packets_congested) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("server_host", "client_host", "to"),
+    [("::1", "::1", "::1"), ("::", "127.0.0.1", "127.0.0.1"), ("127.0.0.1", "::", "127.0.0.1")],
+    ids=["ipv6", "ipv4-to-dual", "dual-to-ipv4"],
+)
+def test_marks_of_both_families(server_host: str, client_host: str, to: str) -> None:
+    server, client = Port(host=server_host, tls=server_context()), Port(host=client_host)
+    try:
+        address = (to, server.address[1])
+        connection = client.endpoint.connect(NAME, address, client_context(), time.monotonic())
+        drive([server, client], lambda: connection.is_confirmed and server.connections)
+        for end in (connection, server.connections[0]):
+            assert end.stats().received_ect0 > 0
+            assert end.stats().ecn in ("testing", "unknown", "capable")
+    finally:
+        server.socket.close()
+        client.socket.close()
 
 
 def test_connections_of_one_socket(ports: tuple[Port, Port]) -> None:

@@ -45,3 +45,4 @@ cdef class AckTrackers:
     cdef readonly AckTracker initial, handshake, application
 
     cdef AckTracker of(self, int space)
+    cdef uint64_t with_codepoint(self, int which) noexcept

@@ -198,3 +198,7 @@ cdef class AckTrackers:
         if space == 2:
             return self.application
         return self.initial if space == 0 else self.handshake
+
+    cdef uint64_t with_codepoint(self, int which) noexcept:
+        # Received packets with ECT(0), ECT(1) or CE, as *which* is 0 to 2.
+        return self.initial.ecn[which] + self.handshake.ecn[which] + self.application.ecn[which]

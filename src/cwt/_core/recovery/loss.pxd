@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from cwt._core.recovery.congestion cimport CongestionController
+from cwt._core.recovery.ecn cimport Ecn, EcnCounts
 from cwt._core.recovery.mtu cimport PathMtu
 from cwt._core.recovery.pacer cimport Pacer
 from cwt._core.recovery.path cimport PathRecovery
@@ -13,15 +14,25 @@ from cwt._core.wire.frame cimport AckFrame, PacketBuilder
 cdef enum:
     SPACES = 3
 
+# What an ACK frame acknowledged for the first time, on the path in use.
+cdef struct NewlyAcked:
+    int64_t newest           # when the last of the packets was sent, -1 for none
+    uint64_t marked          # packets with ECT(0)
+    bint eliciting
+    bint unmarked
+
 
 cdef class LossRecovery:
     cdef readonly PathRecovery path          # in use, and its parts
     cdef readonly RttEstimator rtt
     cdef readonly CongestionController congestion
     cdef readonly Pacer pacer
+    cdef readonly Ecn ecn
     cdef PathMtu mtu
     cdef readonly uint8_t slot
     cdef list others                         # PathRecovery objects of the other paths; or None
+    cdef EcnCounts ecn_counts[SPACES]
+    cdef int codepoint                       # ECN bits of the datagrams being written
     cdef SentPackets initial, handshake, application
     cdef int64_t largest_acked[SPACES]       # -1 for none
     cdef int64_t loss_time[SPACES]           # 0 for none
@@ -50,7 +61,7 @@ cdef class LossRecovery:
         self, int space, AckFrame* ack, int64_t delay, int64_t now, RecordHandler handler
     ) except -1
     cdef int _acked(
-        self, int space, uint64_t start, uint64_t end, int64_t now, bint limited, bint* eliciting,
+        self, int space, uint64_t start, uint64_t end, int64_t now, bint limited, NewlyAcked* new,
         RecordHandler handler
     ) except -1
     cdef int _detect_lost(self, int space, int64_t now, RecordHandler handler) except -1
@@ -62,4 +73,5 @@ cdef class LossRecovery:
     cdef int repeat_handshake(self, RecordHandler handler) except -1
     cdef int _probe(self, int space, RecordHandler handler) except -1
     cdef int discard(self, int space) except -1
+    cdef void start_batch(self) noexcept
     cdef bint may_send(self, uint64_t size) noexcept

@@ -6,7 +6,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from cwt._core.recovery.mtu cimport PathMtu
 from cwt._core.recovery.path cimport PathRecovery
 from cwt._core.recovery.sent cimport (
-    ACKED, ELICITING, MTU_PROBE, OUTSTANDING, RecordHandler, SentPacket, SentPackets,
+    ACKED, ELICITING, MARKED, MTU_PROBE, OUTSTANDING, RecordHandler, SentPacket, SentPackets,
 )
 from cwt._core.wire.cursor cimport read_varint
 from cwt._core.wire.frame cimport ACK, AckFrame, PacketBuilder
@@ -56,6 +56,7 @@ cdef class LossRecovery:
         self.rtt = path.rtt
         self.congestion = path.congestion
         self.pacer = path.pacer
+        self.ecn = path.ecn
         self.slot = path.slot
         self.bytes_in_flight = path.in_flight
         self.pto_count = 0
@@ -79,6 +80,10 @@ cdef class LossRecovery:
     cdef SentPackets sent(self, int space):
         return self.application if space == 2 else self.initial if space == 0 else self.handshake
 
+    cdef void start_batch(self) noexcept:
+        # What is written from now on leaves with one codepoint.
+        self.codepoint = self.ecn.codepoint(self.pto_count)
+
     cdef bint may_send(self, uint64_t size) noexcept:
         # Whether the window has room for a packet of *size*.
         return self.bytes_in_flight + size <= self.congestion.window
@@ -90,7 +95,12 @@ cdef class LossRecovery:
 
     cdef int on_sent(self, int space, const PacketBuilder* p, uint32_t size, int64_t now) except -1:
         cdef PathRecovery path
-        self.sent(space).add(p, size, now)
+        cdef uint8_t flags = 0
+        if self.codepoint:
+            flags = MARKED
+            self.ecn.on_sent()
+            self.ecn_counts[space].sent += 1
+        self.sent(space).add(p, size, flags, now)
         if not p.in_flight:
             return 0
         if p.path == self.slot:
@@ -118,7 +128,8 @@ cdef class LossRecovery:
         cdef uint64_t i, end, start, gap = 0, length = 0, settled = s.outstanding
         cdef uint64_t position, oldest
         cdef int64_t largest_time = -1
-        cdef bint eliciting = False, limited = 2 * self.bytes_in_flight >= self.congestion.window
+        cdef NewlyAcked new = NewlyAcked(-1, 0, False, False)
+        cdef bint limited = 2 * self.bytes_in_flight >= self.congestion.window
         cdef SentPacket* packet
         if ack.largest >= s.next:
             raise TransportError(
@@ -144,11 +155,14 @@ cdef class LossRecovery:
                 )
             if end <= oldest:
                 break
-            self._acked(space, start, end, now, limited, &eliciting, handler)
+            self._acked(space, start, end, now, limited, &new, handler)
         if settled == s.outstanding:
             return 0
-        self.largest_acked[space] = max(self.largest_acked[space], <int64_t>ack.largest)
-        if largest_time >= 0 and eliciting:
+        if <int64_t>ack.largest > self.largest_acked[space]:
+            self.largest_acked[space] = ack.largest
+            if self.ecn.on_ack(&self.ecn_counts[space], ack, new.marked, new.unmarked):
+                self.congestion.on_congestion_experienced(new.newest, now)
+        if largest_time >= 0 and new.eliciting:
             if not self.rtt.has_sample:
                 self.first_sample_time = now
             self.rtt.sample(
@@ -167,7 +181,7 @@ cdef class LossRecovery:
         return 0
 
     cdef int _acked(
-        self, int space, uint64_t start, uint64_t end, int64_t now, bint limited, bint* eliciting,
+        self, int space, uint64_t start, uint64_t end, int64_t now, bint limited, NewlyAcked* new,
         RecordHandler handler
     ) except -1:
         cdef SentPackets s = self.sent(space)
@@ -189,7 +203,13 @@ cdef class LossRecovery:
             else:
                 self.bytes_in_flight -= copy.size
                 if copy.flags & ELICITING:
-                    eliciting[0] = True
+                    new.eliciting = True
+                if copy.time > new.newest:
+                    new.newest = copy.time
+                if copy.flags & MARKED:
+                    new.marked += 1
+                else:
+                    new.unmarked = True
                 if s.states != NULL and self.congestion.rates is not None:
                     self.congestion.rates.on_acked(
                         &s.states[position & s.packet_mask], copy.size, copy.time, now
@@ -222,8 +242,11 @@ cdef class LossRecovery:
             self.bytes_in_flight -= copy.size
             self.path.packets_lost += 1
             self.path.bytes_lost += copy.size
-            if copy.size > self.mtu.base and not copy.flags & MTU_PROBE:
-                self.mtu.on_packet_lost(copy.number, copy.size)
+            if not copy.flags & MTU_PROBE:
+                if copy.size > self.mtu.base:
+                    self.mtu.on_packet_lost(copy.number, copy.size)
+                if copy.flags & MARKED:
+                    self.ecn.on_lost()
         for i in range(copy.frame_count):
             handler.record_lost(s.frame(&copy, i), space)
         return 0

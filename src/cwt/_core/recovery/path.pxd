@@ -3,6 +3,7 @@
 from libc.stdint cimport uint8_t, uint64_t
 
 from cwt._core.recovery.congestion cimport CongestionController
+from cwt._core.recovery.ecn cimport Ecn
 from cwt._core.recovery.pacer cimport Pacer
 from cwt._core.recovery.rtt cimport RttEstimator
 
@@ -11,6 +12,7 @@ cdef class PathRecovery:
     cdef readonly RttEstimator rtt
     cdef readonly CongestionController congestion
     cdef readonly Pacer pacer
+    cdef readonly Ecn ecn
     cdef readonly uint8_t slot               # by which its sent packets are known
     cdef readonly uint64_t in_flight         # bytes, while another path is in use
     cdef readonly uint64_t packets_lost

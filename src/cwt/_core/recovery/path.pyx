@@ -4,6 +4,7 @@ cimport cython
 from libc.stdint cimport uint8_t, uint64_t
 
 from cwt._core.recovery.congestion cimport CongestionController
+from cwt._core.recovery.ecn cimport Ecn
 from cwt._core.recovery.pacer cimport Pacer
 from cwt._core.recovery.rtt cimport RttEstimator
 
@@ -17,11 +18,12 @@ cdef class PathRecovery:
     """
 
     def __init__(
-        self, RttEstimator rtt, CongestionController congestion, Pacer pacer, uint8_t slot=0
+        self, RttEstimator rtt, CongestionController congestion, Pacer pacer, Ecn ecn, uint8_t slot=0
     ):
         self.rtt = rtt
         self.congestion = congestion
         self.pacer = pacer
+        self.ecn = ecn
         self.slot = slot
 
     cdef void settle(self, uint64_t size) noexcept:

@@ -11,6 +11,7 @@ cdef enum:
     IN_FLIGHT = 4
     ACKED = 8
     MTU_PROBE = 16           # its loss says nothing about congestion (RFC 9000 Section 14.4)
+    MARKED = 32              # with ECT(0)
 
 cdef struct SentPacket:
     uint64_t number
@@ -40,7 +41,7 @@ cdef class SentPackets:
     cdef readonly uint64_t outstanding       # packets in flight or waiting for judgement
     cdef readonly uint64_t eliciting         # of these, ack-eliciting
 
-    cdef int add(self, const PacketBuilder* p, uint32_t size, int64_t now) except -1
+    cdef int add(self, const PacketBuilder* p, uint32_t size, uint8_t flags, int64_t now) except -1
     cdef void skip(self) noexcept
     cdef SentPacket* _new(self) except NULL
     cdef int _grow_packets(self) except -1

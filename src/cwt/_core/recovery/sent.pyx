@@ -96,8 +96,8 @@ cdef class SentPackets:
         self.tail += 1
         return &self.packets[(self.tail - 1) & self.packet_mask]
 
-    cdef int add(self, const PacketBuilder* p, uint32_t size, int64_t now) except -1:
-        """Remember packet number ``next``, which carries what *p* recorded."""
+    cdef int add(self, const PacketBuilder* p, uint32_t size, uint8_t flags, int64_t now) except -1:
+        """Remember packet number ``next``, which carries what *p* recorded; *flags* besides the obvious."""
         cdef SentPacket* packet
         cdef int i
         if not p.in_flight:
@@ -115,7 +115,7 @@ cdef class SentPackets:
         packet.first_frame = self.frame_tail
         packet.frame_count = <uint16_t>p.record_count
         packet.path = p.path
-        packet.flags = OUTSTANDING | IN_FLIGHT | (ELICITING if p.ack_eliciting else 0)
+        packet.flags = flags | OUTSTANDING | IN_FLIGHT | (ELICITING if p.ack_eliciting else 0)
         if p.mtu_probe:
             packet.flags |= MTU_PROBE
         for i in range(p.record_count):

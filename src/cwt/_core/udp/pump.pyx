@@ -89,7 +89,7 @@ cdef class Pump:
                 if size:
                     self.socket.stage(
                         self.buffer + self.used, size, segment, connection.paths.to,
-                        connection.paths.from_,
+                        connection.paths.from_, connection.recovery.codepoint,
                     )
                     self.used += size
                     self.endpoint.written += 1

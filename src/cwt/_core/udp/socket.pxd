@@ -52,7 +52,8 @@ cdef class UdpSocket:
     # As send(), but later and together with others; the caller keeps to `can_stage`.
     cdef bint can_stage(self) noexcept
     cdef int stage(
-        self, const uint8_t* data, size_t length, size_t segment_size, object to, object source
+        self, const uint8_t* data, size_t length, size_t segment_size, object to, object source,
+        int ecn
     ) except -1
     # 1: all are done with, as after send(); 0: it would block.
     cdef int flush(self) except -2

@@ -366,13 +366,15 @@ cdef class UdpSocket:
         return self.staged < STAGED
 
     cdef int stage(
-        self, const uint8_t* data, size_t length, size_t segment_size, object to, object source
+        self, const uint8_t* data, size_t length, size_t segment_size, object to, object source,
+        int ecn
     ) except -1:
         cdef Request* request = &self.state.requests[self.staged]
         look_up_both(self, to, source, &request.to, &request.from_)
         request.data = data
         request.length = length
         request.segment_size = segment_size if segment_size < length else 0
+        request.ecn = ecn
         self.staged += 1
         return 0
 
@@ -404,7 +406,9 @@ cdef class UdpSocket:
             self.state.to = request.to
             self.state.from_ = request.from_
             try:
-                result = self.hand_over(request.data, request.length, request.segment_size, 0)
+                result = self.hand_over(
+                    request.data, request.length, request.segment_size, request.ecn
+                )
             except OSError:
                 self.first = self.staged = 0
                 raise

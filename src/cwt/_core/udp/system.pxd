@@ -57,6 +57,7 @@ cdef extern from *:
         const uint8_t *data;
         size_t length;
         size_t segment_size;    /* 0: one datagram */
+        int ecn;
         cwt_peer to;
         cwt_peer from;
     } cwt_request;
@@ -384,7 +385,7 @@ cdef extern from *:
             const cwt_request *r = &requests[ready];
             struct msghdr *header = &headers[ready].msg_hdr;
             int error = cwt_address_header(
-                header, &names[ready], &controls[ready], family, &r->to, &r->from, 0,
+                header, &names[ready], &controls[ready], family, &r->to, &r->from, r->ecn,
                 r->segment_size);
             if (error && !ready)
                 return error;
@@ -478,6 +479,7 @@ cdef extern from *:
         const uint8_t* data
         size_t length
         size_t segment_size
+        int ecn
         Peer to
         Peer from_ "from"
 
