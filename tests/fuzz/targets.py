@@ -29,7 +29,7 @@ from cwt.testing import CLIENT, SERVER, Pair
 from cwt.tls import ClientContext
 from tests.fuzz import corpora, inputs
 from tests.fuzz.target import Target
-from tests.fuzz.tls_targets import TlsClient, TlsExchange, TlsServer
+from tests.fuzz.tls_targets import TlsCertificates, TlsClient, TlsExchange, TlsServer
 from tests.h3.fake import FakeQuic, pair
 from tests.sim.world import NAME, server_context
 
@@ -489,6 +489,7 @@ TARGETS: dict[str, type[Target]] = {
         Capsules,
         TlsServer,
         TlsClient,
+        TlsCertificates,
         TlsExchange,
         ServerDatagrams,
         ClientDatagrams,

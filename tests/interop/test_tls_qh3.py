@@ -19,6 +19,7 @@ from tests.tls.support import (
     CLIENT_PARAMETERS,
     SERVER_PARAMETERS,
     client_context,
+    long_chain,
     root,
     server_context,
 )
@@ -66,3 +67,14 @@ def test_our_server(group: Group | None, kind: str) -> None:
     assert server.group == (group or best)
     assert server.peer_transport_parameters == CLIENT_PARAMETERS
     assert same_secrets(server, peer)
+
+
+def test_our_server_compresses_its_certificate() -> None:
+    pytest.importorskip("brotli")
+    server = server_context(long_chain()).handshake(SERVER_PARAMETERS)
+    peer = client_peer(verify_mode=ssl.CERT_REQUIRED, cadata=root().cert_pem)
+    peer.receive(b"")
+    exchange(server, peer)
+    assert server.is_complete and peer.is_complete
+    [identity] = server._context.credentials.for_name(None)
+    assert list(identity._compressed) == [2]
