@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from cwt.config import TransportConfig
@@ -40,6 +42,17 @@ def test_out_of_order_and_overlapping() -> None:
     assert server.readable() == [0]
     assert server.stream_recv(0, 5) == (b"hello", False)
     assert server.stream_recv(0) == (b" world", True)
+
+
+def test_every_second_packet_of_a_fast_path_may_be_missing() -> None:
+    limits = {"initial_max_data": 8 << 20, "initial_max_stream_data": 8 << 20}
+    client, server = connected(dataclasses.replace(CONFIG, **limits))
+    for offset in range(1100, 2 * 1500 * 1100, 2 * 1100):
+        client.inject(client.packet(ONE_RTT, stream(0, bytes(1100), offset)))
+    assert server.termination is None
+    for offset in range(0, 2 * 1500 * 1100, 2 * 1100):
+        client.inject(client.packet(ONE_RTT, stream(0, bytes(1100), offset)))
+    assert len(server.stream_peek(0, 4 << 20)) == 2 * 1500 * 1100
 
 
 def test_the_end_alone_is_news() -> None:

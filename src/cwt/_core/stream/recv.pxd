@@ -8,6 +8,7 @@ from cwt._core.wire.ranges cimport RangeSet
 cdef enum:
     BLOCK = 4096
     MAX_GAPS = 1000
+    MIN_GAP_SPACING = 1024   # bytes on average, of gaps beyond that number
 
 
 cdef class ReassemblyBuffer:
