@@ -63,7 +63,8 @@ cdef class Assembler:
             self.keys.check_limit()
         self.pacing_at = 0
         self.recovery.pacer.update(
-            self.recovery.congestion.pacing_rate(self.recovery.rtt), self.datagram_size, now
+            self.recovery.congestion.pacing_rate(self.recovery.rtt), self.datagram_size,
+            self.recovery.bytes_in_flight, now,
         )
         self.recovery.start_batch()
         total = self._write_mtu_probe(out, capacity, now)

@@ -1,7 +1,8 @@
 """Spreading packets over the round trip (RFC 9002 Section 7.7).
 
 A token bucket.  Event loops wake with about a millisecond's precision, so the bucket holds what the rate
-gives in two, and never less than an initial window.  Once it is empty, what the rate gives in one comes
+gives in two, and never less than four datagrams; an initial window when nothing is in flight, and so no
+queue on the path is ours.  Once it is empty, what the rate gives in one comes
 together: on a fast path a wake-up for each datagram would cost more than the datagram.
 """
 
@@ -24,9 +25,12 @@ cdef class Pacer:
         self.tokens = 0
         self.last = -1
 
-    cpdef void update(self, uint64_t rate, uint64_t max_datagram_size, int64_t now) noexcept:
-        """Fill the bucket up to *now* at *rate*."""
-        cdef double burst = max(rate * (BURST_TIME / 1e9), <double>initial_window(max_datagram_size))
+    cpdef void update(
+        self, uint64_t rate, uint64_t max_datagram_size, uint64_t in_flight, int64_t now
+    ) noexcept:
+        """Fill the bucket up to *now* at *rate*; *in_flight* bytes are on their way."""
+        cdef double least = 4 * max_datagram_size if in_flight else initial_window(max_datagram_size)
+        cdef double burst = max(rate * (BURST_TIME / 1e9), least)
         if self.last < 0:
             self.tokens = burst
         elif now > self.last:
