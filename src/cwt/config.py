@@ -90,7 +90,8 @@ class TransportConfig:
     """Ask the peer not to migrate (RFC 9000 Section 18.2)."""
 
     congestion: str = "cubic"
-    """Congestion controller: "cubic" (RFC 9438) or "newreno" (RFC 9002 Appendix B)."""
+    """Congestion controller: "cubic" (RFC 9438), "newreno" (RFC 9002 Appendix B) or "bbr"
+(draft-ietf-ccwg-bbr)."""
     initial_rtt: float = 0.333
     """Seconds assumed before the first sample (RFC 9002 Section 6.2.2)."""
     ecn: bool = True
@@ -132,8 +133,10 @@ class TransportConfig:
         check("max_ack_delay", 0, 16.383)
         check("active_connection_id_limit", 2, 64)
         check("initial_rtt", 0.001, 60)
-        if self.congestion not in ("cubic", "newreno"):
-            raise ConfigError(f'congestion must be "cubic" or "newreno", not {self.congestion!r}')
+        if self.congestion not in ("bbr", "cubic", "newreno"):
+            raise ConfigError(
+                f'congestion must be "cubic", "newreno" or "bbr", not {self.congestion!r}'
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

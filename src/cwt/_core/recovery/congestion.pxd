@@ -30,7 +30,7 @@ cdef class CongestionController:
     ) except -1
     cpdef int on_rtt_sample(self, uint64_t largest_acked, uint64_t next_number, RttEstimator rtt) except -1
     cpdef int on_ack_done(self, uint64_t in_flight, RttEstimator rtt, int64_t now) except -1
-    cpdef int on_packet_lost(self, uint64_t size, int64_t now) except -1
+    cpdef int on_packet_lost(self, uint64_t number, uint64_t size, int64_t now) except -1
     cpdef int on_lost(self, int64_t time_sent, int64_t now) except -1
     cpdef int on_congestion_experienced(self, int64_t time_sent, int64_t now) except -1
     cpdef int on_spurious_loss(self, int64_t now) except -1

@@ -46,8 +46,8 @@ cdef class CongestionController:
         """
         return 0
 
-    cpdef int on_packet_lost(self, uint64_t size, int64_t now) except -1:
-        """A packet of *size* bytes was lost; called only with ``rates``, which knows more of it."""
+    cpdef int on_packet_lost(self, uint64_t number, uint64_t size, int64_t now) except -1:
+        """Packet *number* of *size* bytes was lost; called only with ``rates``, which knows more of it."""
         return 0
 
     cpdef int on_lost(self, int64_t time_sent, int64_t now) except -1:

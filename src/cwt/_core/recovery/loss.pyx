@@ -277,7 +277,7 @@ cdef class LossRecovery:
             newest = time
             if s.states != NULL and self.congestion.rates is not None:
                 self.congestion.rates.on_lost(&s.states[position & s.packet_mask], packet.size)
-                self.congestion.on_packet_lost(packet.size, now)
+                self.congestion.on_packet_lost(packet.number, packet.size, now)
             if packet.flags & ELICITING and time > self.first_sample_time:
                 if run_start < 0:
                     run_start = time

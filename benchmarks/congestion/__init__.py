@@ -1,0 +1,1 @@
+"""Congestion controllers at a simulated bottleneck, in virtual time: figures and pictures."""
