@@ -93,9 +93,9 @@ class Config:
     *alpn* lists the application protocols, the preferred one first.  *verify* (clients): True for the
     system's roots, a file of roots, a callback, or False for no check at all.  Clients resume the sessions
     in *session_cache*.  Servers that share *ticket_keys*, secrets of 32 bytes of which the first one seals
-    session tickets, resume each other's sessions.  The other settings of TLS are those of
-    :class:`cwt.tls.ClientContext` and :class:`cwt.tls.ServerContext`.  Raises ConfigError when a value is
-    out of range.
+    session tickets, resume each other's sessions.  *early_data* is 0-RTT.  The other settings of TLS are
+    those of :class:`cwt.tls.ClientContext` and :class:`cwt.tls.ServerContext`.  Raises ConfigError when a
+    value is out of range.
     """
 
     def __init__(
@@ -116,7 +116,9 @@ class Config:
         groups: Sequence[int] | None = None,
         keylog_file: str | PathLike[str] | None = None,
         session_cache: SessionCache | None = None,
-        ticket_keys: Sequence[bytes] = (),
+        ticket_keys: Sequence[bytes] | Callable[[], Sequence[bytes]] = (),
+        early_data: bool = False,
+        early_data_context: bytes = b"",
         random: Callable[[int], bytes] = os.urandom,
         **limits: Any,
     ) -> None:
@@ -144,7 +146,9 @@ class Config:
         self.groups = groups
         self.keylog_file = keylog_file
         self.session_cache = session_cache
-        self.ticket_keys = list(ticket_keys)
+        self.ticket_keys = ticket_keys
+        self.early_data = early_data
+        self.early_data_context = early_data_context
         self.random = random
         self._identities: list[Identity] = []
         self._client: ClientContext | None = None
@@ -191,6 +195,7 @@ class Config:
                 certificate_compression=self.certificate_compression,
                 cipher_suites=self.cipher_suites,
                 groups=self.groups,
+                early_data=self.early_data,
             )
         return self._client
 
@@ -215,6 +220,8 @@ class Config:
                 certificate_compression=self.certificate_compression,
                 cipher_suites=self.cipher_suites,
                 groups=self.groups,
+                early_data=self.early_data,
+                early_data_context=self.early_data_context,
             )
         return self._server
 

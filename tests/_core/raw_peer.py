@@ -20,11 +20,11 @@ from cwt._core.wire.params import TransportParameters
 from cwt._types import RecvInfo
 from cwt.config import TransportConfig
 from cwt.testing import CLIENT, SERVER
-from cwt.tls import ClientContext, Group, Handshake, Level, ServerContext
+from cwt.tls import ClientContext, Group, Handshake, Level, ServerContext, SessionCache
 from cwt.tls.development import DevelopmentCertificate, certificate_authority, issue
 
-INITIAL, HANDSHAKE, ONE_RTT = range(3)
-LEVELS = (Level.INITIAL, Level.HANDSHAKE, Level.APPLICATION)
+INITIAL, HANDSHAKE, ONE_RTT, ZERO_RTT = range(4)
+LEVELS = (Level.INITIAL, Level.HANDSHAKE, Level.APPLICATION, Level.EARLY)
 NAME = "server.test"
 CID = b"raw peer"
 FIRST_DCID = b"original"
@@ -85,10 +85,12 @@ def client_context(alpn: bytes = b"h3") -> ClientContext:
     return ClientContext(alpn=[alpn], verify=False, groups=[Group.X25519])
 
 
-def server_endpoint(config: TransportConfig | None = None, **options: Any) -> Any:
+def server_endpoint(
+    config: TransportConfig | None = None, context: ServerContext | None = None, **options: Any
+) -> Any:
     return quic.Endpoint(
         config or TransportConfig(grease=False, mtu_discovery=False),
-        tls=server_context(),
+        tls=context or server_context(),
         random=Random("server").randbytes,
         reset_key=b"reset key",
         **options,
@@ -120,10 +122,11 @@ class RawPeer:
         self.address, self.end_address = (CLIENT, SERVER) if self.is_client else (SERVER, CLIENT)
         self.scid = CID
         self.dcid = b""
-        self.read: list[Key | None] = [None] * 3
-        self.write: list[Key | None] = [None] * 3
+        self.read: list[Key | None] = [None] * 4
+        self.write: list[Key | None] = [None] * 4
         self.numbers = [0, 0, 0]
         self.largest = [-1, -1, -1]
+        """By packet number space, which 0-RTT and 1-RTT share."""
         self.key_phase = 0
         self.received: list[Received] = []
         self.datagrams: list[bytes] = []
@@ -162,8 +165,8 @@ class RawPeer:
     ) -> bytes:
         """A protected packet; *reserved* are its two reserved bits, *first_byte* is xored in late."""
         if number is None:
-            number = self.numbers[space]
-            self.numbers[space] += 1
+            number = self.numbers[min(space, ONE_RTT)]
+            self.numbers[min(space, ONE_RTT)] += 1
         dcid = self.dcid if dcid is None else dcid
         scid = self.scid if scid is None else scid
         key = key or self.write[space]
@@ -175,7 +178,7 @@ class RawPeer:
             head = bytes([quic_bit | reserved << 3 | phase << 2 | number_length - 1]) + dcid
         else:
             version = self.version if version is None else version
-            kind = (0, 2)[space] + (version == V2)
+            kind = (0, 2, 0, 1)[space] + (version == V2)
             head = bytes([0x80 | quic_bit | kind << 4 | reserved << 2 | number_length - 1])
             head += version.to_bytes(4, "big")
             head += bytes([len(dcid)]) + dcid + bytes([len(scid)]) + scid
@@ -258,7 +261,7 @@ class RawPeer:
             kind, version, _, scid, _, offset, end = parsed
             if version not in (0, self.version):
                 self.other_version(version)
-            space = {0: INITIAL, 2: HANDSHAKE, 5: ONE_RTT}.get(kind)
+            space = {0: INITIAL, 1: ZERO_RTT, 2: HANDSHAKE, 5: ONE_RTT}.get(kind)
             if space is None or self.read[space] is None:
                 self.opaque.append(data[:end])
             else:
@@ -281,7 +284,8 @@ class RawPeer:
         for i in range(length):
             packet[offset + i] ^= mask[1 + i]
         truncated = int.from_bytes(packet[offset : offset + length], "big")
-        number = packets.decode_packet_number(truncated, length, self.largest[space] + 1)
+        counted = min(space, ONE_RTT)
+        number = packets.decode_packet_number(truncated, length, self.largest[counted] + 1)
         head = offset + length
         sealed = bytes(packet)
         for candidate in (key, key.updated()) if space == ONE_RTT else (key,):
@@ -292,9 +296,9 @@ class RawPeer:
             self.opaque.append(data)
             return
         self.read[space] = candidate
-        self.largest[space] = max(self.largest[space], number)
+        self.largest[counted] = max(self.largest[counted], number)
         if ecn:
-            self.marked[space].add(number)
+            self.marked[counted].add(number)
         if space != ONE_RTT and self.is_client:
             self.dcid = scid
         for parsed in frames.parse(bytes(packet[head:-16])):
@@ -380,6 +384,7 @@ class RawClient(RawPeer):
         if alter is not None:
             alter(self.tls)
         self.tls.start()
+        self.take_secrets()
         self.connection: Connection | None = None
 
     def other_version(self, version: int) -> None:
@@ -399,6 +404,48 @@ class RawClient(RawPeer):
         self.collect()
         self.connection = next(iter(self.end.ready()), self.connection)
         return self
+
+
+class EarlyServer:
+    """A server that takes 0-RTT, and clients that have a session of it."""
+
+    def __init__(self, config: TransportConfig | None = None) -> None:
+        made = certificate()
+        self.context = ServerContext(
+            alpn=[b"h3"],
+            certificate_chain=made.chain,
+            private_key=made.private_key,
+            early_data=True,
+        )
+        self.cache = SessionCache()
+        self.endpoint = server_endpoint(config, self.context)
+        self.clients = ClientContext(
+            alpn=[b"h3"],
+            verify=False,
+            groups=[Group.X25519],
+            session_cache=self.cache,
+            early_data=True,
+        )
+        first = self.client().connect()
+        assert len(self.cache) == 1 and first.write[ZERO_RTT] is None
+        first.send(ONE_RTT, frame(0x1D, 0, 0))
+        first.advance(10)
+        self.endpoint.ready()
+
+    def client(self, **options: Any) -> RawClient:
+        """A client that has not sent anything, with keys for 0-RTT from the second one on."""
+
+        def alter(tls: Any) -> None:
+            tls.remembered_parameters = b"limits"
+
+        return RawClient(self.endpoint, context=self.clients, alter=alter, **options)
+
+    def greeted(self, **options: Any) -> RawClient:
+        """A client that the server has answered, and that does not go on yet."""
+        client = self.client(answer=False, **options)
+        client.connect()
+        assert client.connection is not None
+        return client
 
 
 class RawServer(RawPeer):
@@ -464,11 +511,13 @@ class RawServer(RawPeer):
         return body + retry_integrity_tag(self.version, self.original, body)
 
 
-def client_connection(config: TransportConfig | None = None) -> tuple[Any, Connection]:
+def client_connection(
+    config: TransportConfig | None = None, context: ClientContext | None = None
+) -> tuple[Any, Connection]:
     """A client Endpoint and its connection to a raw server."""
     endpoint = quic.Endpoint(
         config or TransportConfig(grease=False, mtu_discovery=False),
         random=Random("client").randbytes,
     )
-    connection = endpoint.connect(NAME, SERVER, client_context(), 1.0, local=CLIENT)
+    connection = endpoint.connect(NAME, SERVER, context or client_context(), 1.0, local=CLIENT)
     return endpoint, connection

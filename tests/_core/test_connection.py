@@ -144,7 +144,7 @@ def test_one_rtt_packets_before_finished_wait() -> None:
     assert server.readable() == []
     client.send_tls()
     assert server.is_established
-    assert server.readable() == [4 * index for index in range(10)]  # as many as are kept
+    assert server.readable() == [4 * index for index in range(16)]  # as many as are kept
     client.send(ONE_RTT, stream(80, b"x"))
     assert server.readable() == [80]
 

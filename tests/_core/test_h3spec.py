@@ -18,6 +18,8 @@ from tests._core.raw_peer import (
     HANDSHAKE,
     ONE_RTT,
     PING,
+    ZERO_RTT,
+    EarlyServer,
     RawClient,
     client_context,
     crypto,
@@ -174,8 +176,14 @@ def test_33_end_of_early_data() -> None:
     assert client.close_code == alert(10)
 
 
-def test_34_crypto_in_early_data_is_not_read() -> None:
-    # The server offers no 0-RTT and has no keys for it: such packets are dropped (RFC 9001 Section 5.7).
+def test_34_crypto_in_early_data() -> None:
+    client = EarlyServer().greeted()
+    client.send(ZERO_RTT, crypto(0, b"x"))
+    assert client.close_code == Code.PROTOCOL_VIOLATION
+
+
+def test_34_crypto_in_early_data_is_not_read_where_there_is_none() -> None:
+    # A server that offers no 0-RTT has no keys for it: such packets are dropped (RFC 9001 Section 5.7).
     client = connected()
     head = b"\xd3\0\0\0\1" + bytes([len(client.dcid)]) + client.dcid + bytes([len(CID)]) + CID
     client.inject(head + varint.encode(100) + bytes(100))

@@ -10,7 +10,7 @@ from cwt.errors import ConfigError
 from cwt.tls.tickets import TICKET_LIFETIME, TicketKeys, TicketState
 
 NOW = 1_700_000_000
-STATE = TicketState(0x1302, bytes(range(48)), NOW, b"h3", "a.example")
+STATE = TicketState(0x1302, bytes(range(48)), NOW * 1000, b"h3", "a.example")
 
 
 @pytest.mark.parametrize("name", [None, "a.example"])
@@ -67,7 +67,7 @@ def test_keys_rotate_and_old_ones_go() -> None:
     names = []
     for i in range(20):
         now = NOW + i * step
-        ticket = keys.seal(STATE._replace(issued=now), now)
+        ticket = keys.seal(STATE._replace(issued=now * 1000), now)
         names.append(ticket[:16])
         assert keys.open(ticket, now + TICKET_LIFETIME) is not None
         assert len(keys._keys) <= 4
@@ -78,10 +78,10 @@ def test_a_key_lasts_as_long_as_tickets_under_it() -> None:
     keys = TicketKeys()
     keys.seal(STATE, NOW)
     last = NOW + TICKET_LIFETIME // 2 - 1
-    ticket = keys.seal(STATE._replace(issued=last), last)
+    ticket = keys.seal(STATE._replace(issued=last * 1000), last)
     for hours in range(1, 25):
         now = last + hours * 3600
-        keys.seal(STATE._replace(issued=now), now)
+        keys.seal(STATE._replace(issued=now * 1000), now)
         assert (keys.open(ticket, now) is not None) == (now <= last + TICKET_LIFETIME)
 
 
@@ -90,7 +90,55 @@ def test_length_of_given_keys() -> None:
         TicketKeys([bytes(16)])
 
 
+def test_given_keys_change_every_day() -> None:
+    keys, other = TicketKeys([bytes(32)]), TicketKeys([bytes(32)])
+    midnight = NOW // 86400 * 86400 + 86400
+    tickets = []
+    for now in (midnight - 86400, midnight - 1, midnight, midnight + 86400):
+        tickets.append(keys.seal(STATE._replace(issued=now * 1000), now))
+        assert other.open(tickets[-1], now) is not None
+        assert other.open(tickets[-1], now + TICKET_LIFETIME) is not None
+        assert other.open(tickets[-1], now - 1) is not None, "clocks differ by a little"
+        assert len(keys._keys) == 3
+    names = [ticket[:16] for ticket in tickets]
+    assert names[0] == names[1] and len(set(names)) == 3
+
+
+def test_a_callable_is_asked_for_keys_now_and_then() -> None:
+    secrets = [bytes(32)]
+    asked = []
+
+    def ask() -> list[bytes]:
+        asked.append(True)
+        if not secrets:
+            raise OSError("the store is away")
+        return secrets
+
+    keys = TicketKeys(ask)
+    assert len(asked) == 1
+    old = keys.seal(STATE, NOW)
+    count = len(asked)
+    for second in range(60):
+        keys.seal(STATE, NOW + second)
+    assert len(asked) == count
+    secrets.insert(0, bytes([1] * 32))
+    new = keys.seal(STATE, NOW + 61)
+    assert len(asked) == count + 1 and old[:16] != new[:16]
+    assert keys.open(old, NOW + 62) == keys.open(new, NOW + 62) == STATE
+    secrets.pop()
+    assert keys.open(old, NOW + 200) is None
+    secrets.clear()
+    assert keys.open(new, NOW + 300) == STATE, "those of before stay"
+
+
+def test_what_a_callable_gives_is_checked() -> None:
+    with pytest.raises(ConfigError, match="32 bytes"):
+        TicketKeys(lambda: [bytes(31)])
+    with pytest.raises(ConfigError, match="no secret"):
+        TicketKeys(list)
+
+
 @given(st.binary(max_size=99))
 def test_states_of_another_form_are_none(data: bytes) -> None:
-    assert TicketState.parse(b"\x02" + data) is None
-    TicketState.parse(b"\x01" + data[:9] + b"\0" * 4)
+    assert TicketState.parse(b"\x01" + data) is None
+    TicketState.parse(b"\x02" + data[:17] + b"\0" * 5)

@@ -13,7 +13,9 @@ from cwt._core.wire.cursor cimport (
 from cwt._core.wire.frame cimport (
     IMMEDIATE_ACK, PADDING, PATH_RESPONSE, PING, PacketBuilder, can_record, record, start_packet,
 )
-from cwt._core.wire.packet cimport HANDSHAKE, INITIAL, MIN_INITIAL_SIZE, long_header_byte, number_length
+from cwt._core.wire.packet cimport (
+    HANDSHAKE, INITIAL, MIN_INITIAL_SIZE, ZERO_RTT, long_header_byte, number_length,
+)
 
 cdef enum:
     MIN_DRAFT = 64           # bytes a datagram must have left for another packet
@@ -224,11 +226,11 @@ cdef class Assembler:
         draft.length_offset = 0
         draft.full = False
         draft.whole = start == 0 and size >= self.datagram_size
-        if space != 2:
+        if space != 2 or self.keys.write_application is None:
             size = min(size, start + MAX_LENGTH)
         start_packet(&draft.builder, out + start, size - start - TAG_LENGTH)
         draft.builder.path = self.recovery.slot
-        if space == 2:
+        if space == 2 and self.keys.write_application is not None:
             put_u8(
                 &draft.builder.w, <uint8_t>(self._quic_bit() | (self.keys.key_phase << 2) | (length - 1))
             )
@@ -238,7 +240,9 @@ cdef class Assembler:
             version = self.keys.writing(space).version
             put_u8(
                 &draft.builder.w, (0xBF | self._quic_bit())
-                & long_header_byte(INITIAL if space == 0 else HANDSHAKE, version, length)
+                & long_header_byte(
+                    INITIAL if space == 0 else HANDSHAKE if space == 1 else ZERO_RTT, version, length
+                )
             )
             put_u32(&draft.builder.w, version)
             put_u8(&draft.builder.w, self.remote_ids.current.length)

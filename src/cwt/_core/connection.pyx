@@ -144,6 +144,7 @@ cdef class Connection(Router):
         self._join_intake()
         self.assembler = self._make_assembler()
         self._install(self.handshake.start())
+        self._begin_early()
 
     cdef int _join_intake(self) except -1:
         cdef Intake intake = self.intake
@@ -165,18 +166,23 @@ cdef class Connection(Router):
             # The client's parameters decide the version, and that is in ours.
             self.versions.expect(params)
             tls = self.make_tls(self.versions.server_parameters)
+            if tls.takes_early_data:
+                tls.remembered_parameters = params.remembered()
         tls.original_version = tls.negotiated_version = self.versions.original
         return tls
 
     cdef int start_over(self) except -1:
         # With an ID of its own: the server may have a connection of the first attempt.
         cdef bytes destination = self.random(8)
+        if self.early_params is not None:
+            self._refuse_early()             # it was for the other version
         self.recovery.discard(0)
         self.intake.original_destination = destination
         self.remote_ids.start(destination)
         self.keys.set_initial(self.versions.chosen, destination, True)
         self.assembler.token = b""           # RFC 9369 Section 5: it was for the other version
-        return self._install(self.handshake.start_over(self._new_tls(self.local_ids.first(), b"")))
+        self._install(self.handshake.start_over(self._new_tls(self.local_ids.first(), b"")))
+        return self._begin_early()
 
     cdef Assembler _make_assembler(self):
         cdef Assembler assembler = Assembler(
@@ -266,8 +272,11 @@ cdef class Connection(Router):
 
     @property
     def can_open_streams(self):
-        """Whether application data can be sent; a server can with its first flight ("0.5-RTT")."""
-        return self.closing.state == OPEN and self.keys.can_write(2) and self.peer_params is not None
+        """Whether application data can be sent; a server can with its first flight ("0.5-RTT"), a client
+        that has early data (0-RTT) at once."""
+        return self.closing.state == OPEN and self.keys.can_write(2) and (
+            self.peer_params is not None or self.early_params is not None
+        )
 
     @property
     def is_confirmed(self):
@@ -291,8 +300,46 @@ cdef class Connection(Router):
 
     @property
     def is_in_early_data(self):
-        """Whether 0-RTT data is being sent or received."""
-        return False
+        """Whether 0-RTT is under way: a client can send before the server has decided of it, a server has
+        accepted it and the handshake is not complete, so that it may be a replay (RFC 9001 Section 9.2)."""
+        if self.is_client:
+            return self.keys.write_early is not None
+        return self.keys.read_early is not None and not self.handshake.complete
+
+    @property
+    def early_data_accepted(self):
+        """Whether the server took 0-RTT; None when none was offered, or it has not decided.
+
+        What a client wrote early and the server refused is sent again in 1-RTT, on the same streams.
+        """
+        return self.handshake.tls.early_data_accepted
+
+    @property
+    def early_data_reason(self):
+        """Why 0-RTT was accepted or refused, in words; None when none was offered, or not yet."""
+        return self.handshake.tls.early_data_reason
+
+    @property
+    def early_session_data(self):
+        """A client's: what ``remember`` was given in the connection whose session 0-RTT is sent with."""
+        return self.handshake.tls.early_session_data if self.is_client else b""
+
+    def remember(self, bytes data not None):
+        """Keep *data* with the sessions of this client connection, for 0-RTT with one of them.
+
+        It is for what the application has to know of the server before that can say it, such as SETTINGS of
+        HTTP/3 (RFC 9114 Section 7.2.4.2).  Does nothing without a session cache.
+        """
+        if self.is_client:
+            self.handshake.tls.remember(data)
+
+    def stream_early(self, uint64_t stream_id):
+        """Whether some of what a server received on the stream came in 0-RTT.
+
+        Until ``is_established`` it may be a replay of what another connection sent, by somebody who recorded
+        that: nothing may be done then that does harm when it is done twice (RFC 8470).
+        """
+        return bool(self.streams.is_early(stream_id))
 
     @property
     def termination(self):
@@ -518,6 +565,7 @@ cdef class Connection(Router):
             best = earlier(best, self.recovery.next_timeout(now))
             best = earlier(best, self.assembler.pacing_at)
             best = earlier(best, self.paths.current.mtu.next_timeout(now))
+            best = earlier(best, self.keys.next_timeout())
             for space in range(3):
                 best = earlier(best, self.acks.of(space).next_timeout())
         return earlier(best, self.paths.current.challenge_deadline)
@@ -552,6 +600,7 @@ cdef class Connection(Router):
             ))
             self.news = True
         else:
+            self.keys.on_timeout(now)
             if self.assembler.may_send():
                 self.recovery.on_timeout(now, self)
             if self.paths.current.challenge_deadline and now >= self.paths.current.challenge_deadline:

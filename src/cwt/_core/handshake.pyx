@@ -18,7 +18,7 @@ cdef enum:
 
 # TLS encryption levels are 0 Initial, 1 0-RTT, 2 Handshake, 3 application.
 cdef int[3] LEVEL_OF_SPACE = [0, 2, 3]
-cdef int[4] SPACE_OF_LEVEL = [0, 2, 1, 2]
+cdef int[4] SPACE_OF_LEVEL = [0, 3, 1, 2]
 
 
 @cython.final
@@ -145,7 +145,8 @@ cdef class Handshake:
         return self._drain()
 
     cdef list _drain(self):
-        # Secrets as (space, is_write, cipher suite, secret); CRYPTO bytes go to their streams.
+        # Secrets as (space, is_write, cipher suite, secret), 3 for the space of 0-RTT; CRYPTO bytes go to
+        # their streams.
         cdef bytes data
         cdef int level
         for level, data in self.tls.output():
@@ -158,7 +159,7 @@ cdef class Handshake:
                 self.done_pending = True
         return [
             (SPACE_OF_LEVEL[secret.level], secret.is_write, secret.cipher_suite, secret.secret)
-            for secret in self.tls.secrets() if secret.level != 1
+            for secret in self.tls.secrets()
         ]
 
     cdef bint wants_to_send(self, int space) noexcept:

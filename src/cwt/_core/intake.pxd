@@ -13,6 +13,7 @@ from cwt._core.versions cimport Versions
 from cwt._core.wire.packet cimport Header
 
 cdef enum:
+    EARLY = 3                # for the keyring: 0-RTT packets, which have no packet number space of their own
     SHORT_CID_LENGTH = 8     # of every connection ID we issue
 
 
@@ -43,6 +44,8 @@ cdef class Intake:
     cdef bytes retry_source                  # Source Connection ID of the Retry packet, or None
     cdef bytes peer_source                   # Source Connection ID of the peer's first packet
     cdef list undecryptable                  # (bytes, remote, local, ecn) until keys come
+    cdef size_t undecryptable_bytes
+    cdef bint early                          # the packet being read came in 0-RTT
     cdef const uint8_t* packet_destination   # Destination Connection ID of the 1-RTT packet being read
     cdef uint64_t bytes_received
     cdef size_t datagram_length              # of the one being read
@@ -67,6 +70,10 @@ cdef class Intake:
     ) except -1
     cdef bint _may_be_ours(self, Header* header) except -1
     cdef bint _select_initial(self, uint32_t version) except -1
+    cdef int _early(
+        self, PacketHandler handler, uint8_t* data, Header* header, object remote, object local,
+        int ecn, int64_t now
+    ) except -1
     cdef int _keep(
         self, uint8_t* data, size_t length, object remote, object local, int ecn
     ) except -1

@@ -16,7 +16,8 @@ from cwt._core.crypto.keys import retry_integrity_tag
 from cwt.errors import TransportError, TransportErrorCode
 
 cdef enum:
-    MAX_UNDECRYPTABLE = 10
+    MAX_UNDECRYPTABLE = 16          # packets: a first flight of 0-RTT may overtake its ClientHello
+    MAX_UNDECRYPTABLE_BYTES = 24576
 
 
 cdef class PacketHandler(RecordHandler):
@@ -164,8 +165,8 @@ cdef class Intake:
             ):
                 raise TransportError(TransportErrorCode.KEY_UPDATE_ERROR, "a key update came too early")
             self.keys._rotate(opened.number, self.recovery.application.next)
-        if self.keys.previous_read is not None:
-            self.keys.retire_previous(opened.number, now, self.recovery.rtt.pto(True))
+        if self.keys.has_old():
+            self.keys.retire(opened.number, now, self.recovery.rtt.pto(True))
         self.packet_destination = data + 1
         return handler.on_packet(2, &opened, remote, local, ecn, now)
 
@@ -176,7 +177,7 @@ cdef class Intake:
         cdef uint8_t mask[SAMPLE_LENGTH]
         cdef int space = 0 if header.type == INITIAL else 1
         if header.type == ZERO_RTT:
-            return 0                         # not offered
+            return self._early(handler, data, header, remote, local, ecn, now)
         if header.type == INITIAL and self.is_client and header.token_length:
             return 0                         # Section 17.2.2
         if self.peer_source is not None and header.scid[:header.scid_length] != self.peer_source:
@@ -225,9 +226,44 @@ cdef class Intake:
             version, (self.retry_source or self.original_destination) if self.is_client else None
         )
 
+    cdef int _early(
+        self, PacketHandler handler, uint8_t* data, Header* header, object remote, object local, int ecn, int64_t now
+    ) except -1:
+        # A 0-RTT packet (RFC 9001 Section 4.6).  The server's Handshake keys come with its decision: before
+        # them it may be too early to judge, after them a packet without a key is one that was refused.
+        cdef Opened opened
+        cdef uint8_t mask[SAMPLE_LENGTH]
+        if self.is_client or header.version != self.versions.original:
+            return 0                         # RFC 9369 Section 4.1
+        if not self.keys.can_read(EARLY):
+            if not self.keys.can_read(1) and not self.handshake.complete:
+                self._keep(data, header.end, remote, local, ecn)
+            return 0
+        if header.scid[:header.scid_length] != self.peer_source or (
+            header.end < header.number_offset + 4 + SAMPLE_LENGTH
+        ):
+            return 0
+        self.keys.on_timeout(now)
+        if not self.keys.can_read(EARLY):
+            return 0
+        self.keys.mask(EARLY, data + header.number_offset + 4, mask, 1)
+        if not self.keys.open(
+            EARLY, data, header.end, header.number_offset, mask, self.acks.application.largest + 1, &opened
+        ):
+            return 0
+        self.early = True
+        try:
+            handler.on_packet(2, &opened, remote, local, ecn, now)
+        finally:
+            self.early = False
+        return 0
+
     cdef int _keep(self, uint8_t* data, size_t length, object remote, object local, int ecn) except -1:
         # For when its keys are known; bounded.
-        if len(self.undecryptable) < MAX_UNDECRYPTABLE:
+        if len(self.undecryptable) < MAX_UNDECRYPTABLE and (
+            self.undecryptable_bytes + length <= MAX_UNDECRYPTABLE_BYTES
+        ):
+            self.undecryptable_bytes += length
             self.undecryptable.append((data[:length], remote, local, ecn))
         return 0
 
@@ -238,6 +274,7 @@ cdef class Intake:
         if not self.undecryptable:
             return 0
         kept, self.undecryptable = self.undecryptable, []
+        self.undecryptable_bytes = 0
         for data, remote, local, ecn in kept:
             copy = bytearray(data)
             raw = copy

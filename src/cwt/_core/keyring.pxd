@@ -19,6 +19,8 @@ cdef class Keyring:
     cdef Key other_read_initial, other_write_initial   # of another version, while one is negotiated
     cdef Key read_initial, read_handshake, read_application        # each None while there is none
     cdef Key write_initial, write_handshake, write_application
+    cdef Key read_early, write_early         # of 0-RTT: a server's, a client's
+    cdef int64_t early_until                 # when the server's goes, 0 while 1-RTT was not heard
     cdef Key previous_read, next_read        # of 1-RTT
     cdef int64_t previous_until              # when the previous one goes, 0 while the peer may still use it
     cdef readonly bint key_phase
@@ -46,7 +48,10 @@ cdef class Keyring:
     ) except -1
     cdef Key _key_for(self, int space, bint phase, uint64_t number)
     cdef int _rotate(self, uint64_t number, uint64_t next_sent) except -1
-    cdef void retire_previous(self, uint64_t number, int64_t now, int64_t pto) noexcept
+    cdef bint has_old(self) noexcept
+    cdef void retire(self, uint64_t number, int64_t now, int64_t pto) noexcept
+    cdef int64_t next_timeout(self) noexcept
+    cdef void on_timeout(self, int64_t now) noexcept
     cdef int seal(self, int space, Packet* packets, size_t count) except -1
     cdef bint update(self, uint64_t next_sent) except -1
     cdef bint limit_near(self) noexcept

@@ -18,8 +18,12 @@ from cwt.errors import TransportError, TransportErrorCode
 cdef class Keyring:
     """Opens and seals packets in place; knows the key phases of 1-RTT.
 
-    Spaces are 0 Initial, 1 Handshake, 2 application data.
+    Spaces are 0 Initial, 1 Handshake, 2 application data; for reading 0-RTT has 3 for itself.  A client
+    writes application data in 0-RTT packets until it has keys for 1-RTT.
     """
+
+    def __cinit__(self):
+        self.seal_limit = <uint64_t>-1       # of no key
 
     cdef int set_initial(self, uint32_t version, bytes dcid, bint is_client) except -1:
         self.read_initial, self.write_initial = initial_keys(version, dcid, is_client)
@@ -52,20 +56,30 @@ cdef class Keyring:
             self.write_handshake = key
         elif space == 1:
             self.read_handshake = key
-        elif is_write:
-            self.write_application = key
-            self.seal_limit = confidentiality_limit(cipher_suite)
+        elif not is_write:
+            if space == 3:
+                self.read_early = key
+            else:
+                self.read_application = key
         else:
-            self.read_application = key
+            self.write_early = None          # Section 4.9.3: not used beside those of 1-RTT
+            self.sealed = 0
+            self.seal_limit = confidentiality_limit(cipher_suite)
+            if space == 3:
+                self.write_early = key
+            else:
+                self.write_application = key
 
     cdef Key reading(self, int space):
         if space == 2:
             return self.read_application
+        if space == 3:
+            return self.read_early
         return self.read_initial if space == 0 else self.read_handshake
 
     cdef Key writing(self, int space):
         if space == 2:
-            return self.write_application
+            return self.write_application if self.write_application is not None else self.write_early
         return self.write_initial if space == 0 else self.write_handshake
 
     cdef bint can_read(self, int space) noexcept:
@@ -132,7 +146,7 @@ cdef class Keyring:
         opened.length = end - packet.header_length - TAG_LENGTH
         if space == 2 and key is self.next_read:
             return 2
-        if packet.number < self.read_phase_start and key is self.reading(space):
+        if space == 2 and packet.number < self.read_phase_start and key is self.read_application:
             self.read_phase_start = packet.number
         return 1
 
@@ -152,13 +166,32 @@ cdef class Keyring:
         self.key_updates += 1
         return 0
 
-    cdef void retire_previous(self, uint64_t number, int64_t now, int64_t pto) noexcept:
-        # Three probe timeouts after packet *number* came under the present key (Section 6.5).
-        if self.previous_until:
-            if now >= self.previous_until:
-                self.previous_read = None
-        elif number >= self.read_phase_start:
+    cdef bint has_old(self) noexcept:
+        # Whether there are keys that are to go when the peer has gone on to others.
+        return self.previous_read is not None or self.read_early is not None
+
+    cdef void retire(self, uint64_t number, int64_t now, int64_t pto) noexcept:
+        # 1-RTT packet *number* came under the present key: three probe timeouts later the keys before it
+        # are of no use any more (Sections 4.9.3 and 6.5).
+        if self.read_early is not None and self.early_until == 0:
+            self.early_until = now + 3 * pto
+        if self.previous_read is not None and self.previous_until == 0 and number >= self.read_phase_start:
             self.previous_until = now + 3 * pto
+        self.on_timeout(now)
+
+    cdef int64_t next_timeout(self) noexcept:
+        # When on_timeout is due, 0 for never.
+        if self.early_until == 0 or self.previous_until == 0:
+            return self.early_until + self.previous_until
+        return min(self.early_until, self.previous_until)
+
+    cdef void on_timeout(self, int64_t now) noexcept:
+        if self.early_until and now >= self.early_until:
+            self.read_early = None
+            self.early_until = 0
+        if self.previous_until and now >= self.previous_until:
+            self.previous_read = None
+            self.previous_until = 0
 
     cdef int seal(self, int space, Packet* packets, size_t count) except -1:
         cdef Key key = self.writing(space)
@@ -193,7 +226,7 @@ cdef class Keyring:
 
     cdef bint limit_near(self) noexcept:
         """Whether the present key has protected nearly as many packets as it may (Section 6.6)."""
-        return self.write_application is not None and self.sealed >= self.seal_limit // 2
+        return self.sealed >= self.seal_limit // 2
 
     cdef int check_limit(self) except -1:
         """TransportError(AEAD_LIMIT_REACHED) when there is no room for another batch (Section 6.6)."""

@@ -42,6 +42,7 @@ cdef class Router(PacketHandler):
     cdef Closing closing
     cdef IdleTimer idle
     cdef object peer_params                  # TransportParameters once known
+    cdef object early_params                 # those remembered, while the answer to 0-RTT is not known
     cdef readonly uint64_t peer_max_datagram_frame_size
     cdef bint news                           # something for the application
     cdef readonly bint is_established
@@ -58,6 +59,10 @@ cdef class Router(PacketHandler):
     cdef int _install(self, list secrets) except -1
     cdef int _advance(self, int64_t now) except -1
     cdef int _apply_peer_params(self) except -1
+    cdef int _apply_datagram_limits(self, object params) except -1
+    cdef int _begin_early(self) except -1
+    cdef int _refuse_early(self) except -1
+    cdef int _check_early(self, object params) except -1
     cdef int _enable_ack_frequency(self) except -1
     cdef int _confirm(self) except -1
     cdef int _discard(self, int space) except -1

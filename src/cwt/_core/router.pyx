@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memset
 
 from cwt._core.closing cimport CLOSING, OPEN
-from cwt._core.intake cimport PacketHandler, SHORT_CID_LENGTH
+from cwt._core.intake cimport EARLY, PacketHandler, SHORT_CID_LENGTH
 from cwt._core.keyring cimport Opened
 from cwt._core.recovery.acks cimport AckTracker
 from cwt._core.recovery.controllers cimport new_controller
@@ -32,6 +32,7 @@ from cwt.errors import (
 
 cdef enum:
     ANY = 7                  # of the packet number spaces 1 Initial, 2 Handshake, 4 application
+    IN_EARLY = 8             # in 0-RTT packets, too
 
 # Milliseconds; a peer that says more means never, and nanoseconds of it must not overflow.
 cdef uint64_t MAX_IDLE_TIMEOUT = <uint64_t>1 << 40
@@ -47,6 +48,12 @@ for _type in (
 ):
     if _type != TRANSPORT_CLOSE:
         ALLOWED[_type] = 4
+for _type in range(ACK_FREQUENCY + 1):
+    if ALLOWED[_type] and _type not in (
+        ACK, ACK_ECN, ACK_FREQUENCY, CRYPTO, HANDSHAKE_DONE, IMMEDIATE_ACK, NEW_TOKEN, PATH_RESPONSE,
+        RETIRE_CONNECTION_ID,
+    ):
+        ALLOWED[_type] |= IN_EARLY
 
 
 cdef object encoding_error(uint64_t type):
@@ -95,7 +102,7 @@ cdef class Router(PacketHandler):
             self.recovery.repeat_handshake(self)
         if (
             newest and not probing and space == 2 and not self.is_client
-            and not self.paths.is_current(remote)
+            and not self.paths.is_current(remote) and not self.intake.early
         ):
             self.paths.follow(
                 remote, local, self.intake.datagram_length, self._other_recovery(remote), self.random(8),
@@ -160,6 +167,8 @@ cdef class Router(PacketHandler):
         self.assembler.token = token
         self.recovery.discard(0)
         self.handshake.restart()
+        if self.early_params is not None:
+            self.recovery.abandon(2, self)   # the server has not kept 0-RTT packets
         return 0
 
     cdef int on_versions(self, list versions) except -1:
@@ -185,6 +194,7 @@ cdef class Router(PacketHandler):
         cdef Reader r = reader(opened.payload, opened.length)
         cdef uint64_t type
         cdef DataFrame data
+        cdef int kind = IN_EARLY if self.intake.early else 1 << space
         if opened.length == 0:
             raise violation("a packet without frames")
         while r.pos < r.end:
@@ -196,7 +206,7 @@ cdef class Router(PacketHandler):
                 continue
             if type > ACK_FREQUENCY or ALLOWED[type] == 0:
                 raise unknown_frame(type)
-            if not ALLOWED[type] & (1 << space):
+            if not ALLOWED[type] & kind:
                 raise violation("the frame is not allowed in this packet", type)
             if type != ACK and type != ACK_ECN and type != TRANSPORT_CLOSE and type != APPLICATION_CLOSE:
                 eliciting[0] = True
@@ -206,6 +216,8 @@ cdef class Router(PacketHandler):
                 if not read_stream(&r, type, &data):
                     raise encoding_error(type)
                 self.streams.on_stream(&data)
+                if self.intake.early:
+                    self.streams.mark_early(data.stream_id)
             else:
                 self._on_frame(space, type, &r, now)
             if self.closing.state != OPEN:
@@ -355,13 +367,56 @@ cdef class Router(PacketHandler):
             self.keys.move_initial(
                 self.versions.chosen, self.intake.retry_source or self.intake.original_destination
             )
-        return self._install(secrets)
+        self._install(secrets)
+        if self.early_params is not None and self.handshake.tls.early_data_accepted is False:
+            self._refuse_early()
+        return 0
 
     cdef int _install(self, list secrets) except -1:
         for space, is_write, cipher_suite, secret in secrets:
-            self.keys.install(space, is_write, cipher_suite, secret, self.versions.chosen)
+            self.keys.install(
+                space, is_write, cipher_suite, secret,
+                self.versions.original if space == EARLY else self.versions.chosen,
+            )
             if space == 1 and is_write:
                 self.recovery.has_handshake_keys = True
+            elif space == 2 and is_write:
+                self.keys.write_phase_start = self.recovery.application.next
+        return 0
+
+    # 0-RTT (RFC 9001 Section 4.6)
+
+    cdef int _begin_early(self) except -1:
+        # A client that offers it may send at once, within the limits of the connection before.
+        if self.keys.write_early is None:
+            return 0
+        params = TransportParameters.parse(self.handshake.tls.early_parameters, False)
+        self.early_params = params
+        self.streams.set_peer_limits(params)
+        self._apply_datagram_limits(params)
+        return 0
+
+    cdef int _apply_datagram_limits(self, object params) except -1:
+        self.datagrams.peer_max_frame_size = params.max_datagram_frame_size
+        self.peer_max_datagram_frame_size = params.max_datagram_frame_size
+        return self.paths.set_mtu_limit(min(<uint64_t>params.max_udp_payload_size, <uint64_t>MAX_DATAGRAM))
+
+    cdef int _refuse_early(self) except -1:
+        # The server did: all of it is sent again, from the start of each stream, when that can be in 1-RTT.
+        self.early_params = None
+        self.keys.write_early = None
+        self.recovery.abandon(2, self)
+        self.streams.on_early_refused()
+        self.news = True
+        return 0
+
+    cdef int _check_early(self, object params) except -1:
+        # RFC 9000 Section 7.4.1: limits that 0-RTT relied on must hold.
+        lowered = params.lowered(self.early_params)
+        self.early_params = None
+        self.news = True
+        if lowered is not None:
+            raise violation(f"{lowered} is lower than the one remembered for the 0-RTT that was accepted")
         return 0
 
     cdef int _advance(self, int64_t now) except -1:
@@ -391,14 +446,17 @@ cdef class Router(PacketHandler):
         self._authenticate_cids(params)
         if self.config.grease and params.grease_quic_bit:
             self.assembler.noise = int.from_bytes(self.random(8), "big") | 1
+        if self.early_params is not None:
+            self._check_early(params)
+        if self.is_client:
+            self.handshake.tls.remembered_parameters = params.remembered()
+        self.handshake.tls.negotiated_version = self.versions.chosen
         self.peer_params = params
         self.streams.set_peer_limits(params)
         self.idle.negotiate(<int64_t>min(params.max_idle_timeout, MAX_IDLE_TIMEOUT) * 1_000_000)
         self.recovery.rtt.max_ack_delay = <int64_t>params.max_ack_delay * 1_000_000
         self.local_ids.set_peer_limit(params.active_connection_id_limit)
-        self.datagrams.peer_max_frame_size = params.max_datagram_frame_size
-        self.peer_max_datagram_frame_size = params.max_datagram_frame_size
-        self.paths.set_mtu_limit(min(<uint64_t>params.max_udp_payload_size, <uint64_t>MAX_DATAGRAM))
+        self._apply_datagram_limits(params)
         self._enable_ack_frequency()
         if params.stateless_reset_token is not None:
             self.remote_ids.set_token(params.stateless_reset_token)

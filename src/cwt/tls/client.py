@@ -81,12 +81,31 @@ class ClientHandshake(Handshake):
         self._session: SessionTicket | None = None
         self._resumption_secret = b""
         self._authenticated = 0.0
+        self._kept: list[bytes] = []
+        self._session_data = b""
+        self.early_parameters: bytes | None = None
+        """When 0-RTT is offered: the ``remembered_parameters`` of the connection its session is from."""
+        self.early_session_data = b""
+        """And what ``remember`` was given there."""
 
     def start(self) -> None:
         self._offer_session()
         self._generate(self._context.key_share_groups)
         self._send_hello()
+        if self._session is not None and self._hello.early_data:
+            schedule = KeySchedule(self._session.cipher_suite)
+            schedule.resume(self._session.psk)
+            schedule.add(self._early_transcript)
+            self._install_early(schedule, self._session.cipher_suite)
         self._expected = (HandshakeType.SERVER_HELLO,)
+
+    def remember(self, data: bytes) -> None:
+        """Keep *data* of the application with the sessions of this connection, for 0-RTT with one of them:
+        SETTINGS of HTTP/3, for example (RFC 9114 Section 7.2.4.2)."""
+        self._session_data = bytes(data)
+        if self._context.session_cache is not None:
+            for ticket in self._kept:
+                self._context.session_cache.annotate(self.server_name or "", ticket, data)
 
     def _generate(self, chosen: tuple[int, ...]) -> None:
         self._keys = {group: groups.generate(group) for group in chosen}
@@ -101,13 +120,34 @@ class ClientHandshake(Handshake):
         self._hello = replace(self._hello, psk_modes=_PSK_DHE_KE)
         now = context.now().timestamp()
         for alpn in context.alpn:
-            session = context.session_cache.take(self.server_name or "", alpn, now)
+            session = context.session_cache.take(
+                self.server_name or "", alpn, now, self.original_version
+            )
             if session is not None and self._trusts(session):
                 self._session = session
                 identity = (session.ticket, session.obfuscated_age(now))
                 binder = bytes(hash_length(session.cipher_suite))
                 self._hello = replace(self._hello, psks=((identity,), (binder,)))
+                self._offer_early_data(session)
                 return
+
+    def _offer_early_data(self, session: SessionTicket) -> None:
+        """If it is wanted, and the session is one for it (RFC 8446 Section 4.2.10)."""
+        if (
+            self._context.early_data
+            and session.early_data
+            and session.parameters
+            and session.cipher_suite in self._context.cipher_suites
+        ):
+            self._hello = replace(self._hello, early_data=True)
+            self.early_parameters = session.parameters
+            self.early_session_data = session.application
+            self.alpn = session.alpn
+
+    def _refuse_early_data(self, reason: str) -> None:
+        if self.early_parameters is not None and self.early_data_accepted is None:
+            self.early_data_accepted = False
+            self.early_data_reason = reason
 
     def _trusts(self, session: SessionTicket) -> bool:
         """Whether the server's certificate would be accepted now, and by this context."""
@@ -158,6 +198,8 @@ class ClientHandshake(Handshake):
             self.peer_certificates = list(session.peer_certificates)
             self._authenticated = session.authenticated
             self._schedule.resume(session.psk)
+        else:
+            self._refuse_early_data("the server did not resume the session")
         self.group = group
         self._schedule.add(self._early_transcript)
         self._schedule.add(message)
@@ -245,7 +287,8 @@ class ClientHandshake(Handshake):
         ):
             self._session = None
             self._hello = replace(self._hello, psks=None)
-        self._hello = replace(self._hello, cookie=retry.cookie)
+        self._refuse_early_data("the server asked for another ClientHello")
+        self._hello = replace(self._hello, cookie=retry.cookie, early_data=False)
         self._send_hello()
 
     def _on_encrypted_extensions(self, body: bytes, message: bytes) -> None:
@@ -267,6 +310,14 @@ class ClientHandshake(Handshake):
             raise Alert(
                 AlertDescription.ILLEGAL_PARAMETER,
                 "the server chose an application protocol that was not offered",
+            )
+        self._read_early_data(extensions)
+        if self.early_parameters is not None and extensions.alpn != (self.alpn,):
+            # Early data is to be sent again when it was refused, but not in another protocol.
+            raise Alert(
+                AlertDescription.NO_APPLICATION_PROTOCOL,
+                "the server changed the application protocol that early data was sent for; "
+                "connect again",
             )
         self.alpn = extensions.alpn[0]
         self.peer_transport_parameters = extensions.transport_parameters
@@ -303,6 +354,25 @@ class ClientHandshake(Handshake):
                 f"the server chose {whose} certificate type {chosen}, which was not offered",
             )
         return chosen == CertificateType.RAW_PUBLIC_KEY
+
+    def _read_early_data(self, extensions: EncryptedExtensions) -> None:
+        if not extensions.early_data:
+            self._refuse_early_data("the server refused it")
+            return
+        session = self._session
+        if session is None or not self._hello.early_data:
+            self._refuse_extension(ExtensionType.EARLY_DATA)
+        elif (
+            not self.is_resumed
+            or self.cipher_suite != session.cipher_suite
+            or extensions.alpn != (session.alpn,)
+        ):
+            raise Alert(
+                AlertDescription.ILLEGAL_PARAMETER,
+                "the server took early data of another session, cipher suite or protocol",
+            )
+        self.early_data_accepted = True
+        self.early_data_reason = "accepted"
 
     def _on_certificate_request(self, body: bytes, message: bytes) -> None:
         request = CertificateRequest.parse(body)
@@ -375,6 +445,7 @@ class ClientHandshake(Handshake):
         cache = self._context.session_cache
         if cache is None or not ticket.lifetime or not self.peer_certificates:
             return
+        self._kept = [*self._kept[-3:], ticket.ticket]
         now = self._context.now().timestamp()
         session = SessionTicket(
             ticket=ticket.ticket,
@@ -386,6 +457,10 @@ class ClientHandshake(Handshake):
             lifetime=min(ticket.lifetime, MAX_LIFETIME),
             alpn=self.alpn or b"",
             peer_certificates=tuple(self.peer_certificates),
+            early_data=ticket.max_early_data_size is not None,
+            parameters=self.remembered_parameters,
+            application=self._session_data,
+            version=self.negotiated_version,
         )
         cache.put(self.server_name or "", session)
 

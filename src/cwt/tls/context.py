@@ -19,9 +19,10 @@ from cwt.tls.key_schedule import CipherSuite
 from cwt.tls.keylog import TextWriter, open_keylog
 from cwt.tls.names import normalize
 from cwt.tls.public_keys import CertificateType, PublicKeySource, VerifyKeyCallback
+from cwt.tls.replay import FirstUse, ReplayGuard
 from cwt.tls.server import ServerHandshake
 from cwt.tls.sessions import SessionCache
-from cwt.tls.tickets import TicketKeys
+from cwt.tls.tickets import Secrets, TicketKeys
 from cwt.tls.verification import ClientVerifier, ServerVerifier, VerifyCallback
 
 __all__ = ["ClientContext", "ServerContext"]
@@ -106,7 +107,9 @@ class ClientContext:
     variable SSLKEYLOGFILE names, as in the module ``ssl``; ``os.devnull`` stops that.
 
     With a ``session_cache`` sessions are resumed where the server agrees (RFC 8446 Section 2.2), except by
-    clients that have a certificate or a raw public key.
+    clients that have a certificate or a raw public key.  With ``early_data``, too, the application may send
+    before the server answers (0-RTT, RFC 9001 Section 4.6): somebody who records that can have the server
+    take it again, so nothing may be sent early that does harm when it is done twice.
     """
 
     def __init__(
@@ -122,6 +125,7 @@ class ClientContext:
         keylog_file: str | os.PathLike[str] | TextWriter | None = None,
         session_cache: SessionCache | None = None,
         certificate_compression: Sequence[str] | None = None,
+        early_data: bool = False,
         cipher_suites: Sequence[int] | None = None,
         groups: Sequence[int] | None = None,
         random: Callable[[int], bytes] = os.urandom,
@@ -137,6 +141,7 @@ class ClientContext:
         self.certificate_compression = compression.configured(certificate_compression)
         self.identity = _client_identity(client_cert, client_key)
         self.raw_identity = _raw_identity(raw_public_key)
+        self.early_data = early_data
         self.session_cache: SessionCache | None = None
         if session_cache is not None:
             self.remember_sessions(session_cache)
@@ -199,6 +204,15 @@ class ServerContext:
     ``ticket_keys``, secrets of 32 bytes, are for processes that resume each other's sessions: the first one
     seals tickets, all of them open them.  ``now`` gives the time by which certificates and tickets are
     judged.  ``certificate_compression`` and ``keylog_file`` are as with :class:`ClientContext`.
+    seals tickets, all of them open them; a callable that gives them is asked again every minute.  ``now``
+    gives the time by which certificates and tickets are judged.
+
+    With ``early_data`` clients may send before the handshake is complete (0-RTT, RFC 9001 Section 4.6).
+    The data of a ticket is taken once, and only when it is sent within ``early_data_window`` seconds (RFC
+    8446 Section 8); processes that share ``ticket_keys`` take it once each, unless they share an
+    ``early_data_store``: a callable :data:`cwt.tls.replay.FirstUse`.  It is refused when the limits of the
+    transport are not those the ticket was given with, or ``early_data_context`` is another one: bytes for
+    the settings of the application that a client may rely on.
     """
 
     def __init__(
@@ -218,8 +232,12 @@ class ServerContext:
         client_auth: ClientAuth = "required",
         keylog_file: str | os.PathLike[str] | TextWriter | None = None,
         session_tickets: bool = True,
-        ticket_keys: Sequence[bytes] = (),
         certificate_compression: Sequence[str] | None = None,
+        ticket_keys: Secrets = (),
+        early_data: bool = False,
+        early_data_window: float = 10.0,
+        early_data_store: FirstUse | None = None,
+        early_data_context: bytes = b"",
         cipher_suites: Sequence[int] | None = None,
         groups: Sequence[int] | None = None,
         random: Callable[[int], bytes] = os.urandom,
@@ -247,6 +265,11 @@ class ServerContext:
         if session_tickets and self.verifier is None:
             self.ticket_keys = TicketKeys(ticket_keys, random)
         identities = [identity for source in certificates for identity in load_identities(source)]
+        self.replay_guard: ReplayGuard | None = None
+        if early_data and self.ticket_keys is not None:
+            started = now().timestamp()
+            self.replay_guard = ReplayGuard(started, early_data_window, early_data_store)
+        self.early_data_context = bytes(early_data_context)
         if certificate_chain is not None:
             if certfile is not None:
                 raise ConfigError("give certfile or certificate_chain, not both")

@@ -81,6 +81,13 @@ class Handshake:
         self.group = 0
         self.peer_transport_parameters: bytes | None = None
         self.peer_certificates: list[bytes] = []
+        self.early_data_accepted: bool | None = None
+        """What the server decided of 0-RTT; None while it did not, or when it was not offered."""
+        self.early_data_reason: str | None = None
+        """Why, in words."""
+        self.remembered_parameters = b""
+        """What 0-RTT of a later connection depends on of the server's transport parameters, for QUIC to
+        set (RFC 9000 Section 7.4.1): a server before the handshake, a client when it knows them."""
 
         self._keylog = keylog
         self._alert: Alert | None = None
@@ -221,6 +228,12 @@ class Handshake:
     def _install(self, level: Level, *, is_write: bool) -> None:
         secret = self._client_secret if is_write == self.is_client else self._server_secret
         self._secrets.append(Secret(level, is_write, self.cipher_suite, secret))
+
+    def _install_early(self, schedule: KeySchedule, cipher_suite: int) -> None:
+        """Call with *schedule* begun with the PSK, and its transcript at ClientHello."""
+        secret = schedule.derive(b"c e traffic")
+        self._log_secret("CLIENT_EARLY_TRAFFIC_SECRET", secret)
+        self._secrets.append(Secret(Level.EARLY, self.is_client, cipher_suite, secret))
 
     def _log_secret(self, label: str, secret: bytes) -> None:
         if self._keylog is not None:

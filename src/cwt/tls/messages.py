@@ -103,6 +103,7 @@ _TRANSPORT_PARAMETERS = Codec("transport_parameters", codec.read_all, codec.writ
 _COOKIE = Codec("cookie", codec.read_opaque, codec.write_opaque)
 _COMPRESSION = Codec("certificate_compression", codec.read_uint16s_short, codec.write_uint16s_short)
 _VERSION = Codec("supported_version", codec.read_uint16, codec.write_uint16)
+_EARLY_DATA = Codec("early_data", codec.read_flag, codec.write_flag)
 
 _CLIENT_HELLO: Codecs = {
     ExtensionType.SERVER_NAME: Codec(
@@ -128,6 +129,7 @@ _CLIENT_HELLO: Codecs = {
     ExtensionType.PSK_KEY_EXCHANGE_MODES: Codec(
         "psk_modes", codec.read_opaque_short, codec.write_opaque_short
     ),
+    ExtensionType.EARLY_DATA: _EARLY_DATA,
     ExtensionType.PRE_SHARED_KEY: Codec("psks", codec.read_offered_psks, codec.write_offered_psks),
 }
 _SERVER_HELLO: Codecs = {
@@ -151,6 +153,7 @@ _ENCRYPTED_EXTENSIONS: Codecs = {
         "server_certificate_type", codec.read_uint8, codec.write_uint8
     ),
     ExtensionType.QUIC_TRANSPORT_PARAMETERS: _TRANSPORT_PARAMETERS,
+    ExtensionType.EARLY_DATA: _EARLY_DATA,
 }
 _CERTIFICATE_REQUEST: Codecs = {
     ExtensionType.COMPRESS_CERTIFICATE: _COMPRESSION,
@@ -189,6 +192,7 @@ class ClientHello:
     cookie: bytes | None = None
     key_shares: tuple[KeyShare, ...] | None = None
     psk_modes: bytes | None = None
+    early_data: bool = False
     psks: OfferedPsks | None = None
     other: Raw = ()
 
@@ -222,7 +226,9 @@ class ClientHello:
     def extension_types(self) -> set[int]:
         """Every extension that is there."""
         types = {
-            int(t) for t, codec in _CLIENT_HELLO.items() if getattr(self, codec.name) is not None
+            int(t)
+            for t, codec in _CLIENT_HELLO.items()
+            if getattr(self, codec.name) not in (None, False)
         }
         return types.union(extension_type for extension_type, _ in self.other)
 
@@ -302,6 +308,7 @@ class EncryptedExtensions:
     client_certificate_type: int | None = None
     server_certificate_type: int | None = None
     transport_parameters: bytes | None = None
+    early_data: bool = False
     other: Raw = ()
 
     @classmethod

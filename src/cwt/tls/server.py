@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import TYPE_CHECKING, ClassVar
 
 from cwt.tls import compression, groups, signatures
 from cwt.tls.alerts import PROTOCOL_VIOLATION, Alert, AlertDescription
+from cwt.tls.codec import vector
 from cwt.tls.handshake import Handler, Handshake, Level, ParametersSource
 from cwt.tls.key_schedule import KeySchedule, same_hash, ticket_psk
 from cwt.tls.messages import (
@@ -31,6 +33,9 @@ __all__ = ["ServerHandshake"]
 
 _PSK_DHE_KE = 1
 """The mode of RFC 8446 Section 4.2.9 that exchanges keys, too: the only one here."""
+
+_MAX_EARLY_DATA = 0xFFFFFFFF
+"""max_early_data_size in QUIC, where flow control sets the limit (RFC 9001 Section 4.6.1)."""
 
 _MAX_IDENTITIES = 4
 """Tickets of a ClientHello that are tried."""
@@ -76,8 +81,10 @@ class ServerHandshake(Handshake):
             self._schedule.add(message)
             self._send_retry(hello)
             return
-        self._resume(hello, message)
+        ticket = self._resume(hello, message)
         self._schedule.add(message)
+        if hello.early_data:
+            self._decide_early_data(hello, ticket)
         self.group = share[0]
         self._send_flight(hello, *groups.respond(*share))
 
@@ -135,6 +142,10 @@ class ServerHandshake(Handshake):
     def _check_second_hello(self, first: ClientHello, second: ClientHello) -> None:
         """After HelloRetryRequest only the key shares may differ (RFC 8446 Section 4.1.2)."""
         self._check_hello(second)
+        if second.early_data:
+            raise Alert(
+                AlertDescription.ILLEGAL_PARAMETER, "the retried ClientHello has early_data"
+            )
         for name in (
             "random",
             "cipher_suites",
@@ -174,13 +185,13 @@ class ServerHandshake(Handshake):
 
     # Resumption (RFC 8446 Sections 2.2 and 4.2.11).
 
-    def _resume(self, hello: ClientHello, message: bytes) -> None:
+    def _resume(self, hello: ClientHello, message: bytes) -> TicketState | None:
         """Take the first session of the client's that is of use; without one it is a full handshake."""
         keys = self._context.ticket_keys
         modes = hello.psk_modes or b""
         self._wants_ticket = keys is not None and _PSK_DHE_KE in modes
         if hello.psks is None:
-            return
+            return None
         identities, binders = hello.psks
         if hello.psk_modes is None:
             raise Alert(
@@ -191,7 +202,7 @@ class ServerHandshake(Handshake):
                 AlertDescription.ILLEGAL_PARAMETER, "there are not as many binders as identities"
             )
         if keys is None or not self._wants_ticket:
-            return
+            return None
         now = self._context.now().timestamp()
         for index, (ticket, _) in enumerate(identities[:_MAX_IDENTITIES]):
             state = keys.open(ticket, now)
@@ -201,7 +212,8 @@ class ServerHandshake(Handshake):
                 self._schedule.resume(state.psk)
                 self._selected_psk = index
                 self.is_resumed = True
-                return
+                return state
+        return None
 
     def _check_binder(self, psk: bytes, partial: bytes, binder: bytes) -> None:
         if not hmac.compare_digest(self._schedule.binder(psk, partial), binder):
@@ -212,25 +224,73 @@ class ServerHandshake(Handshake):
         return (
             state.alpn == self.alpn
             and state.server_name == self.server_name
+            and state.version == self.original_version
             and same_hash(self.cipher_suite, state.cipher_suite)
         )
+
+    # Early data (RFC 8446 Section 4.2.10, RFC 9001 Section 4.6).
+
+    @property
+    def takes_early_data(self) -> bool:
+        """Whether 0-RTT is on."""
+        return self._context.replay_guard is not None
+
+    def _decide_early_data(self, hello: ClientHello, state: TicketState | None) -> None:
+        """Call with the transcript at ClientHello."""
+        reason = self._early_data_refusal(hello, state)
+        self.early_data_accepted = reason is None
+        self.early_data_reason = reason or "accepted"
+        if reason is None:
+            self._install_early(self._schedule, self.cipher_suite)
+
+    def _early_data_refusal(self, hello: ClientHello, state: TicketState | None) -> str | None:
+        guard = self._context.replay_guard
+        if guard is None:
+            return "early data is off"
+        if state is None or hello.psks is None:
+            return "the session is not resumed"
+        if self._selected_psk != 0:
+            return "it belongs to another session than the one that is resumed"
+        if state.cipher_suite != self.cipher_suite:
+            return "the cipher suite changed"
+        if not state.early_data or state.early_data != self._early_data_digest():
+            return "limits or settings changed"
+        ticket, obfuscated = hello.psks[0][0]
+        age = (obfuscated - state.age_add) & 0xFFFFFFFF
+        return guard.refusal(
+            sha256(ticket).digest()[:16],
+            state.issued / 1000,
+            (state.issued + age) / 1000,
+            self._context.now().timestamp(),
+        )
+
+    def _early_data_digest(self) -> bytes:
+        """Of what the client may rely on in 0-RTT, which must not change (RFC 9000 Section 7.4.1)."""
+        context = vector(2, self.remembered_parameters) + self._context.early_data_context
+        return sha256(context).digest()[:16]
 
     def _send_ticket(self, keys: TicketKeys) -> None:
         resumption_secret = self._schedule.derive(b"res master")
         now = self._context.now().timestamp()
+        age_add = int.from_bytes(self._context.random(4), "big")
+        early_data = self._context.replay_guard is not None
         # One ticket a connection: its nonce need not tell it from others.
         state = TicketState(
             cipher_suite=self.cipher_suite,
             psk=ticket_psk(self.cipher_suite, resumption_secret, b""),
-            issued=int(now),
+            issued=int(now * 1000),
             alpn=self.alpn or b"",
             server_name=self.server_name,
+            version=self.negotiated_version,
+            age_add=age_add,
+            early_data=self._early_data_digest() if early_data else b"",
         )
         message = NewSessionTicket(
             lifetime=TICKET_LIFETIME,
-            age_add=int.from_bytes(self._context.random(4), "big"),
+            age_add=age_add,
             nonce=b"",
             ticket=keys.seal(state, now),
+            max_early_data_size=_MAX_EARLY_DATA if early_data else None,
         )
         self._send(Level.APPLICATION, message.pack())
 
@@ -272,6 +332,7 @@ class ServerHandshake(Handshake):
             alpn=(self.alpn or b"",),
             client_certificate_type=client_type,
             transport_parameters=self._transport_parameters,
+            early_data=bool(self.early_data_accepted),
         )
         if credentials is not None and hello.server_certificate_types is not None:
             extensions.server_certificate_type = _certificate_type(credentials[0])

@@ -12,8 +12,14 @@ __all__ = ["SessionCache", "SessionTicket"]
 MAX_LIFETIME = 604800
 """Seconds that a ticket is kept at most, and that a server need not sign (RFC 8446 Section 4.6.1)."""
 
+MAX_TICKET_LENGTH = 16384
+"""Bytes of a ticket that is kept at most."""
+
 MAX_TOKEN_LENGTH = 1024
 """Bytes of a token that is kept at most."""
+
+_Key = tuple[str, bytes, int]
+"""Server name, application protocol, QUIC version."""
 
 
 class SessionTicket(NamedTuple):
@@ -32,6 +38,14 @@ class SessionTicket(NamedTuple):
     alpn: bytes
     peer_certificates: tuple[bytes, ...]
     """The server's certificates (DER) in the handshake that authenticated it."""
+    early_data: bool = False
+    """Whether the server may take 0-RTT with it (RFC 8446 Section 4.2.10)."""
+    parameters: bytes = b""
+    """The server's transport parameters that 0-RTT has to keep to (RFC 9000 Section 7.4.1)."""
+    application: bytes = b""
+    """What the application remembers for 0-RTT, such as SETTINGS (RFC 9114 Section 7.2.4.2)."""
+    version: int = 1
+    """The QUIC version it is for (RFC 9369 Section 5)."""
 
     def is_fresh(self, now: float) -> bool:
         """Whether the server would still take it, and proved itself not too long ago."""
@@ -58,7 +72,7 @@ class SessionCache:
             raise ConfigError("max_servers and max_tickets must be at least 1")
         self._max_servers = max_servers
         self._max_tickets = max_tickets
-        self._tickets: OrderedDict[tuple[str, bytes], list[SessionTicket]] = OrderedDict()
+        self._tickets: OrderedDict[_Key, list[SessionTicket]] = OrderedDict()
         self._tokens: OrderedDict[str, list[bytes]] = OrderedDict()
 
     def __len__(self) -> int:
@@ -71,8 +85,10 @@ class SessionCache:
         self._tokens.clear()
 
     def put(self, server_name: str, ticket: SessionTicket) -> None:
-        """Remember *ticket* of *server_name*."""
-        key = (server_name, ticket.alpn)
+        """Remember *ticket* of *server_name*; one of more than 16 KiB is not worth its place."""
+        if len(ticket.ticket) > MAX_TICKET_LENGTH:
+            return
+        key = (server_name, ticket.alpn, ticket.version)
         tickets = self._tickets.setdefault(key, [])
         self._tickets.move_to_end(key)
         tickets.append(ticket)
@@ -80,12 +96,15 @@ class SessionCache:
         if len(self._tickets) > self._max_servers:
             self._tickets.popitem(last=False)
 
-    def take(self, server_name: str, alpn: bytes, now: float) -> SessionTicket | None:
-        """The newest ticket of *server_name* for the protocol *alpn* that is good at *now* (Unix time).
+    def take(
+        self, server_name: str, alpn: bytes, now: float, version: int = 1
+    ) -> SessionTicket | None:
+        """The newest ticket of *server_name* for the protocol *alpn* and the QUIC *version* that is good
+        at *now* (Unix time).
 
         It is forgotten here.
         """
-        key = (server_name, alpn)
+        key = (server_name, alpn, version)
         tickets = self._tickets.get(key)
         while tickets:
             ticket = tickets.pop()
@@ -94,6 +113,14 @@ class SessionCache:
             if ticket.is_fresh(now):
                 return ticket
         return None
+
+    def annotate(self, server_name: str, ticket: bytes, application: bytes) -> None:
+        """Remember *application* with the session of *server_name* that has *ticket*, if it is here."""
+        for (name, _, _), tickets in self._tickets.items():
+            if name == server_name:
+                for index, session in enumerate(tickets):
+                    if session.ticket == ticket:
+                        tickets[index] = session._replace(application=bytes(application))
 
     def put_token(self, server_name: str, token: bytes) -> None:
         """Remember *token*, of a NEW_TOKEN frame of *server_name* (RFC 9000 Section 19.7).

@@ -74,4 +74,5 @@ cdef class LossRecovery:
     cdef int _probe(self, int space, RecordHandler handler) except -1
     cdef int discard(self, int space) except -1
     cdef void start_batch(self) noexcept
+    cdef int abandon(self, int space, RecordHandler handler) except -1
     cdef bint may_send(self, uint64_t size) noexcept

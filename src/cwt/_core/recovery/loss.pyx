@@ -295,7 +295,10 @@ cdef class LossRecovery:
         # RFC 9002 Section A.8, 0 for none.
         cdef int space
         cdef int64_t best = 0, deadline, backoff = <int64_t>1 << min(self.pto_count, MAX_PTO_BACKOFF)
-        if not self.initial.eliciting and not self.handshake.eliciting and not self.application.eliciting:
+        # Nothing waits for 0-RTT packets, or 1-RTT ones that the peer may have no keys for yet.
+        if not self.initial.eliciting and not self.handshake.eliciting and not (
+            self.application.eliciting and self.handshake_confirmed
+        ):
             if self.peer_validated or not self.is_client:
                 return 0
             # The server may be blocked by the anti-amplification limit: keep asking.
@@ -379,6 +382,31 @@ cdef class LossRecovery:
             left -= 1
             if left == 0:
                 break
+        return 0
+
+    cdef int abandon(self, int space, RecordHandler handler) except -1:
+        # The peer did not read what was sent in *space*, as it says: that goes back to its owners, and is no
+        # sign of congestion.
+        cdef SentPackets s = self.sent(space)
+        cdef uint64_t position
+        cdef SentPacket* packet
+        cdef SentPacket copy
+        cdef int i
+        for position in range(s.head, s.tail):
+            packet = s.at(position)
+            if not packet.flags & OUTSTANDING:
+                continue
+            copy = packet[0]
+            s.settle(packet, 0)
+            if copy.path == self.slot:
+                self.bytes_in_flight -= copy.size
+            else:
+                self._settle_elsewhere(&copy, False)
+            for i in range(copy.frame_count):
+                handler.record_lost(s.frame(&copy, i), space)
+        s.trim()
+        self.loss_time[space] = 0
+        self.probes[space] = 0
         return 0
 
     cdef int discard(self, int space) except -1:

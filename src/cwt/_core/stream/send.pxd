@@ -57,3 +57,4 @@ cdef class SendPart(SendBuffer):
     cdef int on_acked(self, uint64_t offset, uint64_t length, bint fin) except -1
     cdef int on_lost(self, uint64_t offset, uint64_t length, bint fin) except -1
     cdef void reset(self, uint64_t code) noexcept
+    cdef void rewind(self) noexcept

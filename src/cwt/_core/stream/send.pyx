@@ -294,3 +294,13 @@ cdef class SendPart(SendBuffer):
         self.reset_code = code
         self.clear()
         self.base = self.end = self.sent
+
+    cdef void rewind(self) noexcept:
+        # The peer has taken nothing, and goes on as if nothing had been sent.
+        self.credit.limit = self.credit.used = self.credit.blocked_at = 0
+        self.sent = 0
+        self.fin_sent = False
+        self.lost = None
+        if self.was_reset:
+            self.base = self.end = 0
+            self.reset_pending = True

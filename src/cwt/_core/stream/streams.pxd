@@ -18,6 +18,8 @@ cdef class Stream:
     cdef uint8_t control_queued              # has control frames to send
     cdef uint8_t readable_listed
     cdef uint8_t writable_listed
+    cdef uint8_t early                       # received something in 0-RTT
+    cdef uint8_t held                        # of ours, beyond the limit that came when 0-RTT was refused
 
 
 cdef class Streams:
@@ -42,6 +44,7 @@ cdef class Streams:
     cdef RangeSet closed_bidi, closed_uni    # indexes of the peer's that have ended; None for none
     cdef bint limit_pending[2]               # MAX_STREAMS is due
     cdef bint max_data_pending
+    cdef uint64_t held                       # streams
 
     cdef Stream find(self, uint64_t stream_id)
     cdef Stream _create(self, uint64_t stream_id)
@@ -62,6 +65,10 @@ cdef class Streams:
     cdef int _settle(self, Stream stream) except -1
 
     cdef int set_peer_limits(self, object params) except -1
+    cdef int on_early_refused(self) except -1
+    cdef int _let_go(self) except -1
+    cdef int mark_early(self, uint64_t stream_id) except -1
+    cdef bint is_early(self, uint64_t stream_id) except -1
     cdef int on_stream(self, DataFrame* frame) except -1
     cdef int on_reset_stream(self, StreamControl* frame) except -1
     cdef int on_stop_sending(self, StreamControl* frame) except -1

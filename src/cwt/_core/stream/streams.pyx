@@ -81,7 +81,60 @@ cdef class Streams:
             if stream.send is not None:
                 window = self.peer_window_uni if stream.id & 2 else self.peer_window_bidi_remote
                 credit_raise(&stream.send.credit, window)
+        if self.held:
+            self._let_go()
         return 0
+
+    # 0-RTT (RFC 9001 Section 4.6)
+
+    cdef int on_early_refused(self) except -1:
+        # All streams are ours, and nothing of them has arrived: each starts again when the real limits come.
+        cdef Stream stream
+        cdef int uni
+        self.credit.limit = self.credit.used = self.credit.blocked_at = 0
+        self.peer_window_bidi_local = self.peer_window_bidi_remote = self.peer_window_uni = 0
+        for uni in range(2):
+            self.peer_limit[uni] = self.blocked_at[uni] = 0
+            self.blocked_pending[uni] = False
+        self.control.clear()
+        for stream in self.by_id.values():
+            stream.control_queued = False
+            schedule_remove(&self.schedule, &stream.link)
+            stream.send.rewind()
+            if stream.recv is not None and stream.recv.stopped:
+                stream.recv.stop_pending = True
+            stream.held = True
+            self.held += 1
+        return 0
+
+    cdef int _let_go(self) except -1:
+        # Streams that the peer has room for now.
+        cdef Stream stream
+        cdef int uni
+        for stream in self.by_id.values():
+            uni = 1 if stream.id & 2 else 0
+            if not stream.held:
+                continue
+            if stream.id >> 2 >= self.peer_limit[uni]:
+                self.blocked_pending[uni] = True
+                continue
+            stream.held = False
+            self.held -= 1
+            if stream.send.reset_pending or stream.recv is not None and stream.recv.stop_pending:
+                self._queue_control(stream)
+            if stream.send.has_data():
+                self._queue(stream)
+        return 0
+
+    cdef int mark_early(self, uint64_t stream_id) except -1:
+        cdef Stream stream = self.find(stream_id)
+        if stream is not None:
+            stream.early = True
+        return 0
+
+    cdef bint is_early(self, uint64_t stream_id) except -1:
+        cdef Stream stream = self._known(stream_id)
+        return stream is not None and stream.early
 
     # Finding and creating
 
@@ -228,6 +281,8 @@ cdef class Streams:
                 MAX_STREAMS_UNI if uni else MAX_STREAMS_BIDI,
             )
         self.peer_limit[uni] = max(self.peer_limit[uni], limit)
+        if self.held:
+            self._let_go()
         return 0
 
     cdef int on_stream_data_blocked(self, uint64_t stream_id) except -1:
@@ -258,13 +313,15 @@ cdef class Streams:
 
     cdef void _queue(self, Stream stream) noexcept:
         # It has data to send.
+        if stream.held:
+            return
         if not stream.send.needs_credit():
             schedule_put(&self.schedule, &stream.link, FREE)
         elif stream.link.place == UNLISTED:
             schedule_put(&self.schedule, &stream.link, FRESH)
 
     cdef void _queue_control(self, Stream stream) noexcept:
-        if not stream.control_queued:
+        if not stream.control_queued and not stream.held:
             stream.control_queued = True
             self.control.append(stream)
 

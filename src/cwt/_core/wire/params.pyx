@@ -46,6 +46,14 @@ _FLAGS = (
     (0x1D, "reset_stream_at"),
     (0x17F7586D2CB571, "early_reset_stream_at"),
 )
+# What 0-RTT relies on: remembered with a session, and not to be lowered when the server takes 0-RTT with it
+# (RFC 9000 Section 7.4.1, RFC 9221 Section 3).
+_LIMITS = (
+    "initial_max_data", "initial_max_stream_data_bidi_local", "initial_max_stream_data_bidi_remote",
+    "initial_max_stream_data_uni", "initial_max_streams_bidi", "initial_max_streams_uni",
+    "active_connection_id_limit", "max_datagram_frame_size",
+    "reset_stream_at", "early_reset_stream_at",
+)
 cdef enum:
     _VERSION_INFORMATION = 0x11
 cdef dict _BY_ID = {row[0]: row for row in _INTEGERS + _BYTES + _FLAGS}
@@ -90,6 +98,18 @@ cdef class TransportParameters:
         for id, value in self.unknown.items():
             _put(parts, id, value)
         return b"".join(parts)
+
+    def remembered(self):
+        """What a client remembers of a server's parameters for 0-RTT, encoded (RFC 9000 Section 7.4.1)."""
+        names = (*_LIMITS, "max_udp_payload_size")
+        return TransportParameters(**{name: getattr(self, name) for name in names}).encode()
+
+    def lowered(self, before):
+        """The name of a limit that is lower than *before*, or None."""
+        for name in _LIMITS:
+            if getattr(self, name) < getattr(before, name):
+                return name
+        return None
 
     @staticmethod
     def parse(bytes data not None, bint from_client):
