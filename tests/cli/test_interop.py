@@ -19,6 +19,7 @@ from cwt.cli.interop.client import Client, parse_requests
 from cwt.cli.interop.exchange import Failed, Request
 from cwt.cli.interop.files import Body, Download, inside
 from cwt.cli.interop.server import Server
+from cwt.cli.interop.versions import UNKNOWN_VERSION, _answers, probe
 from cwt.tls.development import development_certificate
 from tests.cli.processes import environment
 
@@ -112,14 +113,17 @@ def test_requests(tmp_path: Path) -> None:
     ]
 
 
+def test_a_request_for_no_file(tmp_path: Path) -> None:
+    origin, requests = parse_requests("https://server4:443/", tmp_path)
+    assert (origin.host, requests) == ("server4", [])
+
+
 @pytest.mark.parametrize(
     "text",
     [
         "",
         "http://server4/a",
         "https://one/a https://two/a",
-        "https://server4",
-        "https://server4/",
         "https://server4/..",
         "https://server4/a\\b",
     ],
@@ -242,7 +246,8 @@ class Raw:
     def __init__(self, port: int) -> None:
         context = tls.ClientContext(alpn=[b"hq-interop"], verify=False)
         self.endpoint = Endpoint(
-            quic.Endpoint(transport_config()), quic.UdpSocket.bind("127.0.0.1", 0)
+            quic.Endpoint(transport_config(SERVER_CASES["transfer"])),
+            quic.UdpSocket.bind("127.0.0.1", 0),
         )
         self.quic = self.endpoint.quic.connect(
             "localhost", ("127.0.0.1", port), context, self.endpoint.now()
@@ -319,3 +324,27 @@ async def test_requests_of_http_0_9(
             assert await raw.ask(b"GET /file\r\n", fin=False) == b"content"
         finally:
             raw.endpoint.close()
+
+
+# Versions
+
+
+async def test_a_client_that_no_server_answers_with_versions(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("cwt.cli.interop.versions._PAUSE", 0.01)
+    with (
+        quic.UdpSocket.bind("127.0.0.1", 0) as silent,
+        quic.UdpSocket.bind("127.0.0.1", 0) as sock,
+        pytest.raises(Failed, match="no Version Negotiation"),
+    ):
+        await probe(sock, silent.local_address)
+
+
+def test_what_answers_an_unknown_version() -> None:
+    right = quic.negotiate_version(b"our scid", b"our dcid")
+    assert _answers(right, b"our dcid", b"our scid")
+    assert not _answers(right, b"our scid", b"our dcid")
+    assert not _answers(b"", b"our dcid", b"our scid")
+    with_ours = quic.negotiate_version(b"our scid", b"our dcid", [UNKNOWN_VERSION])
+    assert not _answers(with_ours, b"our dcid", b"our scid")

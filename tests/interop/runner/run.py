@@ -140,7 +140,7 @@ def run_case(case: Case, client: Peer, server: Peer, directory: Path, seed: int 
     if case.is_migrating:
         environment["PREFERRED_ADDRESS"] = _text(link.addresses[1])
         environment["PREFERRED_PORT"] = str(other_port)
-    requests = " ".join(f"https://{_text(link.addresses[0])}/{name}" for name in files)
+    requests = " ".join(f"https://{_text(link.addresses[0])}/{name}" for name in files or [""])
     client_environment = {
         **common,
         "ROLE": "client",

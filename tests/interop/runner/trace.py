@@ -25,7 +25,6 @@ _LABELS = {
     ("SERVER_TRAFFIC_SECRET_0", PacketType.ONE_RTT, False),
 }
 _CLIENT_HELLO, _SERVER_HELLO, _CERTIFICATE = 1, 2, 11
-_ACKNOWLEDGEMENTS = (FrameType.ACK, FrameType.ACK_ECN)
 
 KeyLog = dict[tuple[str, bytes], bytes]
 
@@ -347,4 +346,8 @@ def _unprotect(
 
 def acknowledges_ecn(packet_list: Iterable[Packet]) -> bool:
     """Whether there is an ACK frame with ECN counts (RFC 9000 Section 19.3.2)."""
-    return any(packet.has(FrameType.ACK_ECN) for packet in packet_list)
+    return any(
+        item[0] == FrameType.ACK and item[3] is not None
+        for packet in packet_list
+        for item in packet.frames or ()
+    )

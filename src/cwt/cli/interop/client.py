@@ -19,6 +19,7 @@ from cwt.cli.interop.cases import Case, Fetch, transport_config
 from cwt.cli.interop.exchange import ClientExchange, Failed, Request
 from cwt.cli.interop.hq import HqClient
 from cwt.cli.interop.http3 import Http3Client
+from cwt.cli.interop.versions import probe
 
 __all__ = ["Client", "parse_requests"]
 
@@ -28,6 +29,10 @@ _AT_ONCE = 5
 """Connections at once where each file has one."""
 _TICKET_SECONDS = 5.0
 """Seconds that a session ticket may take after the last file."""
+
+
+def _any(family: int) -> str:
+    return "::" if family == socket.AF_INET6 else "0.0.0.0"
 
 
 @dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Origin:
 def parse_requests(text: str, downloads: Path) -> tuple[Origin, list[Request]]:
     """The server and the files that REQUESTS names: URLs with blanks between.
 
-    Raises Failed when they are not all of one server, or name no file.
+    A URL may name no file, only the server.  Raises Failed when they are not all of one server.
     """
     urls = [urlsplit(word) for word in text.split()]
     origins = {Origin(url.hostname or "", url.port or 443) for url in urls}
@@ -50,9 +55,10 @@ def parse_requests(text: str, downloads: Path) -> tuple[Origin, list[Request]]:
     requests = []
     for url in urls:
         name = url.path.rpartition("/")[2]
-        if name in ("", ".", "..") or "\0" in name or "\\" in name:
+        if name in (".", "..") or "\0" in name or "\\" in name:
             raise Failed(f"{url.geturl()} names no file")
-        requests.append(Request(url.netloc, url.path, downloads / name))
+        if name:
+            requests.append(Request(url.netloc, url.path, downloads / name))
     return origins.pop(), requests
 
 
@@ -64,7 +70,7 @@ class Client:
         check."""
         self._case = case
         self._origin = origin
-        self._config = transport_config()
+        self._config = transport_config(case)
         self._sessions = tls.SessionCache() if case.fetch is Fetch.RESUMED else None
         self._tls = tls.ClientContext(
             alpn=case.alpn,
@@ -83,6 +89,10 @@ class Client:
                 connection = await self._connection(requests[1:])
                 if not connection.is_resumed:
                     raise Failed("the session was not resumed")
+            case Fetch.NOTHING:
+                family, address = await self._resolve()
+                with quic.UdpSocket.bind(_any(family), 0) as sock:
+                    await probe(sock, address)
             case Fetch.SEPARATE:
                 limit = asyncio.Semaphore(_AT_ONCE)
                 async with asyncio.TaskGroup() as tasks:
@@ -98,7 +108,7 @@ class Client:
     ) -> quic.Connection:
         """Fetch *requests* on a new connection."""
         family, address = await self._resolve()
-        sock = quic.UdpSocket.bind("::" if family == socket.AF_INET6 else "0.0.0.0", 0)
+        sock = quic.UdpSocket.bind(_any(family), 0)
         endpoint = Endpoint(quic.Endpoint(self._config), sock)
         start = time.monotonic()
         connection = endpoint.quic.connect(

@@ -59,7 +59,7 @@ class Server:
             cipher_suites=case.cipher_suites,
         )
         sock = quic.UdpSocket.bind(host, port)
-        core = quic.Endpoint(transport_config(), tls=self._tls)
+        core = quic.Endpoint(transport_config(case), tls=self._tls)
         self._endpoint = Endpoint(core, sock, on_connection=self._on_connection)
 
     @property
