@@ -1,0 +1,259 @@
+//! quinn: HTTP/0.9 for tests/interop/runner.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use interop_common::{ALPN, Request, Result, listen_address, requested, requests, status, variable};
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::{ClientConfig, Connection, Endpoint, ServerConfig};
+use rustls::KeyLogFile;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::ring::{cipher_suite, default_provider};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::quic::Suite;
+use rustls::{DigitallySignedStruct, Error, SignatureScheme};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+const AT_ONCE: usize = 200;
+
+/// Checks the signature of the handshake, but not whose certificate it is.
+#[derive(Debug)]
+struct AnyCertificate(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> std::result::Result<ServerCertVerified, Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> std::result::Result<HandshakeSignatureValid, Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// What TLS may use: only ChaCha20 in the case of this name.
+fn provider(case: &str) -> Arc<CryptoProvider> {
+    let mut made = default_provider();
+    if case == "chacha20" {
+        made.cipher_suites = vec![cipher_suite::TLS13_CHACHA20_POLY1305_SHA256];
+    }
+    Arc::new(made)
+}
+
+/// What Initial packets are protected with, whatever TLS offers.
+fn initial_suite() -> Suite {
+    let suite = cipher_suite::TLS13_AES_128_GCM_SHA256.tls13().expect("a suite of TLS 1.3");
+    suite.quic_suite().expect("a suite for QUIC")
+}
+
+async fn server(case: &str) -> Result<bool> {
+    let known = [
+        "handshake",
+        "transfer",
+        "chacha20",
+        "retry",
+        "resumption",
+        "zerortt",
+        "multiconnect",
+        "keyupdate",
+        "ecn",
+        "versionnegotiation",
+    ];
+    if !known.contains(&case) {
+        return Ok(false);
+    }
+    let certs = variable("CERTS");
+    let chain = CertificateDer::pem_file_iter(format!("{certs}/cert.pem"))?
+        .collect::<std::result::Result<Vec<_>, _>>()?;
+    let key = PrivateKeyDer::from_pem_file(format!("{certs}/priv.key"))?;
+    let mut tls = rustls::ServerConfig::builder_with_provider(provider(case))
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_no_client_auth()
+        .with_single_cert(chain, key)?;
+    tls.alpn_protocols = vec![ALPN.into()];
+    tls.key_log = Arc::new(KeyLogFile::new());
+    if case == "zerortt" {
+        tls.max_early_data_size = u32::MAX;
+    }
+    let crypto = QuicServerConfig::with_initial(Arc::new(tls), initial_suite())?;
+    let endpoint = Endpoint::server(ServerConfig::with_crypto(Arc::new(crypto)), listen_address()?)?;
+    println!("listening on UDP port {}", endpoint.local_addr()?.port());
+    while let Some(incoming) = endpoint.accept().await {
+        if case == "retry" && !incoming.remote_address_validated() {
+            incoming.retry().map_err(|error| error.to_string())?;
+            continue;
+        }
+        tokio::spawn(async move {
+            if let Ok(connection) = incoming.await {
+                serve(connection).await;
+            }
+        });
+    }
+    Ok(true)
+}
+
+async fn serve(connection: Connection) {
+    while let Ok((mut sender, mut receiver)) = connection.accept_bi().await {
+        tokio::spawn(async move {
+            let line = receiver.read_to_end(8192).await.unwrap_or_default();
+            let content = match requested(&line) {
+                Some(path) => tokio::fs::read(path).await.ok(),
+                None => None,
+            };
+            match content {
+                Some(data) => {
+                    if sender.write_all(&data).await.is_ok() {
+                        let _ = sender.finish();
+                        let _ = sender.stopped().await;
+                    }
+                }
+                None => {
+                    let _ = sender.reset(1u8.into());
+                }
+            }
+        });
+    }
+}
+
+async fn client(case: &str) -> Result<bool> {
+    let known = [
+        "handshake",
+        "transfer",
+        "chacha20",
+        "retry",
+        "resumption",
+        "zerortt",
+        "multiconnect",
+        "keyupdate",
+        "ecn",
+    ];
+    if !known.contains(&case) {
+        return Ok(false);
+    }
+    let provider = provider(case);
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![ALPN.into()];
+    tls.key_log = Arc::new(KeyLogFile::new());
+    tls.enable_early_data = case == "zerortt";
+    let crypto = QuicClientConfig::with_initial(Arc::new(tls), initial_suite())?;
+    let config = ClientConfig::new(Arc::new(crypto));
+    let (server, requests) = requests()?;
+    match case {
+        "multiconnect" => {
+            for request in requests {
+                fetch(&config, server, vec![request], case).await?;
+            }
+        }
+        "resumption" | "zerortt" => {
+            fetch(&config, server, requests[..1].to_vec(), "first").await?;
+            fetch(&config, server, requests[1..].to_vec(), case).await?;
+        }
+        _ => fetch(&config, server, requests, case).await?,
+    }
+    Ok(true)
+}
+
+async fn fetch(
+    config: &ClientConfig,
+    server: SocketAddr,
+    requests: Vec<Request>,
+    case: &str,
+) -> Result<()> {
+    let any: IpAddr = match server {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let mut endpoint = Endpoint::client(SocketAddr::new(any, 0))?;
+    endpoint.set_default_client_config(config.clone());
+    let connecting = endpoint.connect(server, "localhost")?;
+    let connection = if case == "zerortt" {
+        match connecting.into_0rtt() {
+            Ok((connection, _)) => connection,
+            Err(_) => return Err("no session to send early data with".into()),
+        }
+    } else {
+        connecting.await?
+    };
+    let slots = Arc::new(Semaphore::new(AT_ONCE));
+    let mut tasks = JoinSet::new();
+    for request in requests {
+        let slot = slots.clone().acquire_owned().await?;
+        let connection = connection.clone();
+        tasks.spawn(async move {
+            let ended = get(&connection, &request).await;
+            drop(slot);
+            ended
+        });
+    }
+    if case == "keyupdate" {
+        connection.force_key_update();
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended??;
+    }
+    if case == "first" {
+        // The session may come after the file.
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    connection.close(0u8.into(), b"");
+    endpoint.wait_idle().await;
+    Ok(())
+}
+
+async fn get(connection: &Connection, request: &Request) -> Result<()> {
+    let (mut sender, mut receiver) = connection.open_bi().await?;
+    sender.write_all(format!("GET {}\r\n", request.path).as_bytes()).await?;
+    sender.finish()?;
+    let content = receiver.read_to_end(usize::MAX).await?;
+    tokio::fs::write(&request.target, content).await?;
+    Ok(())
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let case = variable("TESTCASE");
+    status(match variable("ROLE").as_str() {
+        "version" => {
+            println!("{}", interop_common::version("quinn"));
+            Ok(true)
+        }
+        "server" => server(&case).await,
+        "client" => client(&case).await,
+        _ => Err("ROLE is server or client".into()),
+    })
+}
