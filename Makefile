@@ -5,7 +5,7 @@
 #   ARGS='-k varint'    passed on to what the target runs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browsers bench compare targets instructions lint format types asan fuzz coverage clean
+.PHONY: help demo test browsers interop bench compare targets instructions lint format types asan fuzz coverage clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -26,6 +26,9 @@ demo: $(VENV)/built        ## self-check, then the demo server and its page; ARG
 
 test: $(VENV)/built browsers ## every test; ARGS='tests/wire -x' for some
 	$(RUN)python -m pytest $(ARGS)
+
+interop: $(VENV)/built     ## every case of the QUIC interop runner with every peer, into docs; ARGS='--peers quinn'
+	$(RUN)python -m tests.interop.runner --write $(ARGS)
 
 bench: $(VENV)/built       ## pytest-benchmark suites, then cwt and aioquic side by side
 	$(RUN)python -m pytest benchmarks --benchmark-columns=min,median,ops --benchmark-sort=name $(ARGS)
