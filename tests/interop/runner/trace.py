@@ -24,7 +24,7 @@ _LABELS = {
     ("CLIENT_TRAFFIC_SECRET_0", PacketType.ONE_RTT, True),
     ("SERVER_TRAFFIC_SECRET_0", PacketType.ONE_RTT, False),
 }
-_CLIENT_HELLO, _SERVER_HELLO, _CERTIFICATE = 1, 2, 11
+_CLIENT_HELLO, _SERVER_HELLO, _CERTIFICATE, _COMPRESSED_CERTIFICATE = 1, 2, 11, 25
 
 KeyLog = dict[tuple[str, bytes], bytes]
 
@@ -150,7 +150,7 @@ class Trace:
                 kinds.append(data[0])
                 data = data[4 + int.from_bytes(data[1:4], "big") :]
             if kinds:
-                found.append(_CERTIFICATE in kinds)
+                found.append(_CERTIFICATE in kinds or _COMPRESSED_CERTIFICATE in kinds)
         return found
 
     # How it is read

@@ -76,6 +76,7 @@ class Client:
             alpn=case.alpn,
             verify=str(ca) if ca else False,
             cipher_suites=case.cipher_suites,
+            certificate_compression=(),  # the runner measures the server's chain
             session_cache=self._sessions,
         )
 
