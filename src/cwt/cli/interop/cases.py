@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Literal
 
 from cwt import quic
 from cwt.cli.interop import hq, http3
@@ -36,8 +35,8 @@ class Case:
     cipher_suites: tuple[int, ...] | None = None
     versions: tuple[int, ...] = (quic.PROTOCOL_VERSION,)
     fetch: Fetch = Fetch.TOGETHER
-    retry: Literal["auto", "always"] = "auto"
-    """Whether the server has every client prove its address."""
+    early_data: bool = False
+    """The second connection begins with requests in 0-RTT packets."""
     key_update: bool = False
     """The client updates keys as soon as the handshake is confirmed."""
 
@@ -52,6 +51,7 @@ CLIENT_CASES = {
     "chacha20": Case(cipher_suites=_CHACHA20),
     "retry": Case(),
     "resumption": Case(fetch=Fetch.RESUMED),
+    "zerortt": Case(fetch=Fetch.RESUMED, early_data=True),
     "http3": Case(alpn=(http3.ALPN,)),
     "keyupdate": Case(key_update=True),
     "ecn": Case(),
@@ -66,6 +66,7 @@ SERVER_CASES = {
     "transfer": Case(),
     "chacha20": Case(cipher_suites=_CHACHA20),
     "resumption": Case(),
+    "zerortt": Case(early_data=True),
     "http3": Case(alpn=_EITHER),
     "keyupdate": Case(),
     "ecn": Case(),

@@ -78,6 +78,7 @@ class Client:
             cipher_suites=case.cipher_suites,
             certificate_compression=(),  # the runner measures the server's chain
             session_cache=self._sessions,
+            early_data=case.early_data,
         )
 
     async def fetch(self, requests: Sequence[Request]) -> None:
@@ -90,6 +91,8 @@ class Client:
                 connection = await self._connection(requests[1:])
                 if not connection.is_resumed:
                     raise Failed("the session was not resumed")
+                if self._case.early_data and not connection.early_data_accepted:
+                    raise Failed("the server did not take early data")
             case Fetch.NOTHING:
                 family, address = await self._resolve()
                 with quic.UdpSocket.bind(_any(family), 0) as sock:
@@ -119,6 +122,7 @@ class Client:
         exchange = kind(connection, requests, self._update_keys if self._case.key_update else None)
         connection.user_data = exchange
         try:
+            exchange.process()  # with early data, requests go with the first flight
             await exchange.done
             if wants_ticket:
                 await self._ticket(exchange)

@@ -57,6 +57,7 @@ class Server:
             certfile=certfile,
             keyfile=keyfile,
             cipher_suites=case.cipher_suites,
+            early_data=case.early_data,
             certificate_compression=(),  # the runner measures the chain
         )
         sock = quic.UdpSocket.bind(host, port)
