@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from cwt._core.connection import Connection, Host
 from cwt._core.crypto.keys import retry_integrity_tag
 from cwt._core.endpoint import Endpoint as _Endpoint
+from cwt._core.tokens import AddressTokens, TokenKind
 from cwt._core.udp.pump import Pump
 from cwt._core.udp.socket import UdpSocket
 from cwt._core.wire import packet
@@ -35,6 +36,7 @@ from cwt._core.wire.packet import PacketType
 from cwt._types import Address, Buffer, RecvInfo, SendInfo, Stats
 from cwt.config import TransportConfig
 from cwt.errors import ConfigError
+from cwt.hkdf import expand_label
 
 if TYPE_CHECKING:
     from cwt.tls import ClientContext, Identity, ServerContext
@@ -49,6 +51,7 @@ __all__ = [
     "MAX_CONN_ID_LEN",
     "PROTOCOL_VERSION",
     "PROTOCOL_VERSION_2",
+    "AddressTokens",
     "Config",
     "Connection",
     "Endpoint",
@@ -59,6 +62,7 @@ __all__ = [
     "SendInfo",
     "Shutdown",
     "Stats",
+    "TokenKind",
     "UdpSocket",
     "accept",
     "connect",
@@ -329,7 +333,8 @@ def negotiate_version(
 def retry(scid: bytes, dcid: bytes, new_scid: bytes, token: bytes, version: int) -> bytes:
     """A Retry packet in answer to an Initial packet from *scid* to *dcid* (RFC 9000 Section 17.2.5).
 
-    The client will use *new_scid* and give *token* back, which must prove its address.
+    The client will use *new_scid* and give *token* back, which must prove its address: one of an
+    :class:`AddressTokens`.
     """
     body = packet.retry_without_tag(version, scid, new_scid, token)
     return body + retry_integrity_tag(version, dcid, body)
@@ -340,20 +345,37 @@ def Endpoint(
     *,
     tls: ServerContext | None = None,
     random: Callable[[int], bytes] = os.urandom,
-    reset_key: bytes | None = None,
+    secrets: Sequence[bytes] = (),
+    retry: str = "auto",
     max_connections: int = 100_000,
     max_handshakes: int = 4096,
+    max_unvalidated: int = 1024,
 ) -> _Endpoint:
     """All connections of one UDP port; with *tls* it accepts them.
 
-    *reset_key* makes stateless reset tokens that survive a restart (RFC 9000 Section 10.3).  Beyond
-    *max_connections*, or *max_handshakes* that are not complete, new clients are not answered.
+    *secrets*, of 32 bytes each, are for processes that serve one address, and to be kept over a restart:
+    the first one makes stateless reset tokens (RFC 9000 Section 10.3) and address validation tokens, which
+    all of them open (Section 8.1).  Beyond *max_connections* new clients are refused, beyond
+    *max_handshakes* that are not complete they are not answered.
+
+    *retry* says when a client without a good token must first prove its address with a Retry packet:
+    "always", "never", or "auto", while *max_unvalidated* handshakes or more are not complete.  Raises
+    ConfigError for anything else, and for secrets of another length.
     """
+    keys = [expand_label("sha256", bytes(secret), b"cwt token", b"", 32) for secret in secrets]
+    if not all(len(secret) == 32 for secret in secrets):
+        raise ConfigError("each of secrets must have 32 bytes")
     return _Endpoint(
         config,
         random=random,
         tls=tls,
-        reset_key=reset_key,
+        reset_key=expand_label("sha256", bytes(secrets[0]), b"cwt reset", b"", 32)
+        if secrets
+        else None,
         max_connections=max_connections,
         max_handshakes=max_handshakes,
+        max_unvalidated=max_unvalidated,
+        retry=retry,
+        tokens=AddressTokens(keys, random=random),
+        unix_time=None if tls is None else lambda: tls.now().timestamp(),
     )

@@ -92,7 +92,7 @@ def server_endpoint(
         config or TransportConfig(grease=False, mtu_discovery=False),
         tls=context or server_context(),
         random=Random("server").randbytes,
-        reset_key=b"reset key",
+        secrets=[bytes(range(32))],
         **options,
     )
 

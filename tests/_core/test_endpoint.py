@@ -11,9 +11,11 @@ import pytest
 
 from cwt import quic
 from cwt._core.connection import Connection
+from cwt._core.crypto.keys import initial_keys
 from cwt._core.wire import packet
 from cwt._types import RecvInfo
 from cwt.config import TransportConfig
+from cwt.errors import ConfigError
 from cwt.testing import CLIENT, SERVER
 from tests._core.raw_peer import (
     INITIAL,
@@ -278,8 +280,8 @@ def test_resets_have_a_rate() -> None:
 def test_tokens_depend_on_the_key_and_the_connection_id() -> None:
     config = TransportConfig()
     one, again, other = (
-        quic.Endpoint(config, random=Random(i).randbytes, reset_key=key)
-        for i, key in enumerate([b"key", b"key", b"other"])
+        quic.Endpoint(config, random=Random(i).randbytes, secrets=[key * 32])
+        for i, key in enumerate([b"k", b"k", b"o"])
     )
     assert one.reset_token(b"id") == again.reset_token(b"id")
     assert len({one.reset_token(b"id"), one.reset_token(b"di"), other.reset_token(b"id")}) == 3
@@ -334,3 +336,91 @@ def test_output_is_announced_once() -> None:
         pass
     client.connection.stream_send(stream_id, b"three")
     assert calls == [1, 1]
+
+
+# Address validation.
+
+
+def retried(**options: Any) -> tuple[Any, RawClient, bytes]:
+    """An endpoint, a client that it told to come back, and the token for that."""
+    endpoint = server_endpoint(retry="always", **options)
+    client = RawClient(endpoint)
+    [answer] = answers(endpoint, client.padded(0, crypto(0, client.hello()[:1000])))
+    kind, _, dcid, scid, token, _, _ = packet.parse(answer, 8) or (None,) * 7
+    assert kind == packet.PacketType.RETRY
+    assert dcid == client.scid
+    assert endpoint.connections == 0
+    client.dcid = scid or b""
+    client.read[0], client.write[0] = initial_keys(1, client.dcid, True)
+    return endpoint, client, token or b""
+
+
+def test_a_retry_costs_no_memory_and_less_than_what_it_answers() -> None:
+    endpoint = server_endpoint(retry="always")
+    before = live_connections()
+    for i in range(1000):
+        client = RawClient(endpoint, dcid=i.to_bytes(8, "big"))
+        [answer] = answers(endpoint, client.padded(0, PING))
+        assert len(answer) < 200
+    assert live_connections() == before
+    assert endpoint.connections == 0
+
+
+def test_retries_that_cannot_be_sent_are_bounded() -> None:
+    endpoint = server_endpoint(retry="always")
+    for i in range(1000):
+        client = RawClient(endpoint, dcid=i.to_bytes(8, "big"))
+        endpoint.recv(client.padded(0, PING), INFO, 1.0)
+    assert len(answers(endpoint, b"")) == 64
+
+
+@pytest.mark.parametrize("address", [("203.0.113.9", 1), (CLIENT[0], CLIENT[1] + 1)])
+def test_a_retry_token_from_elsewhere_is_refused(address: Any) -> None:
+    endpoint, client, token = retried()
+    endpoint.recv(client.padded(0, PING, token=token), RecvInfo(address, SERVER), 1.0)
+    client.collect()
+    assert client.close_code == 0x0B
+    assert client.destinations == [address]
+    assert endpoint.connections == 0
+
+
+def test_refusals_have_a_rate() -> None:
+    endpoint, client, token = retried()
+    datagram = client.padded(0, PING, token=token)
+    count = 0
+    for _ in range(1100):
+        endpoint.recv(datagram, RecvInfo(("203.0.113.9", 1), SERVER), 5.0)
+        count += endpoint.send(5.0) is not None
+    assert count == 1000
+
+
+def test_a_forged_token_is_no_token() -> None:
+    endpoint, client, token = retried()
+    forged = token[:-1] + bytes([token[-1] ^ 1])
+    [answer] = answers(endpoint, client.padded(0, PING, token=forged))
+    kind, *_ = packet.parse(answer, 8) or (None,)
+    assert kind == packet.PacketType.RETRY
+
+
+def test_a_token_is_not_used_up_by_a_datagram_that_is_not_authentic() -> None:
+    endpoint, client, token = retried()
+    good = client.padded(0, PING, token=token)
+    assert not answers(endpoint, good[:-1] + bytes([good[-1] ^ 1]))
+    assert endpoint.connections == 0
+    assert answers(endpoint, good)
+    assert endpoint.connections == 1
+
+
+def test_too_many_connections_are_refused() -> None:
+    endpoint = server_endpoint(max_connections=1)
+    RawClient(endpoint).connect()
+    client = RawClient(endpoint, dcid=b"another one")
+    client.send_tls()
+    client.collect()
+    assert client.close_code == 0x02
+
+
+@pytest.mark.parametrize("retry", ["", "sometimes", "AUTO"])
+def test_retry_is_one_of_three(retry: str) -> None:
+    with pytest.raises(ConfigError, match="always"):
+        server_endpoint(retry=retry)

@@ -90,7 +90,7 @@ class TestResumption:
         cache = cwt.SessionCache()
         resumed = []
         for keys in ([bytes(32)], [bytes(32)], [b"k" * 32]):
-            loopback = await start(echo, ticket_keys=keys)
+            loopback = await start(echo, secrets=keys)
             # A session is resumed only where its certificate is trusted, and each server has another.
             trust = {"server_certificate_hashes": [], "verify": lambda chain, host: None}
             async with loopback.connect(session_cache=cache, **trust) as session:

@@ -313,11 +313,16 @@ def _configuration(is_client: bool, **kwargs: Any) -> QuicConfiguration:
 
 @asynccontextmanager
 async def connect(
-    host: str, port: int, tickets: list[SessionTicket] | None = None, **options: Any
+    host: str,
+    port: int,
+    tickets: list[SessionTicket] | None = None,
+    *,
+    token_handler: Callable[[bytes], None] | None = None,
+    **options: Any,
 ) -> AsyncIterator[Peer]:
     """An aioquic client, which trusts any certificate; it resumes with *tickets* and adds to them.
 
-    *options* are fields of its QuicConfiguration.
+    Address validation tokens go to *token_handler*; *options* are fields of its QuicConfiguration.
     """
     configuration = _configuration(True, verify_mode=ssl.CERT_NONE, **options)
     if tickets:
@@ -328,6 +333,7 @@ async def connect(
         configuration=configuration,
         create_protocol=Peer,
         session_ticket_handler=None if tickets is None else tickets.append,
+        token_handler=token_handler,
     ) as protocol:
         assert isinstance(protocol, Peer)
         yield protocol

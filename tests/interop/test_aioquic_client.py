@@ -55,6 +55,38 @@ async def test_bidirectional_echo(certificate: Certificate, size: int) -> None:
         assert await stream.read() == data
 
 
+async def test_retry(certificate: Certificate) -> None:
+    async with connected(echo_streams, certificate, retry="always") as session:
+        assert session.peer.quic._retry_source_connection_id
+        stream = session.open_stream(bidirectional=True)
+        stream.write(b"proven", fin=True)
+        assert await stream.read() == b"proven"
+
+
+async def test_tokens(certificate: Certificate) -> None:
+    """The token of one connection saves the next one the Retry packet."""
+    tokens: list[bytes] = []
+    async with (
+        asyncio.timeout(60),
+        cwt.serve(
+            echo_streams,
+            "127.0.0.1",
+            0,
+            certfile=certificate.certfile,
+            keyfile=certificate.keyfile,
+            retry="always",
+        ) as server,
+    ):
+        for is_first in (True, False):
+            token = b"" if is_first else tokens.pop()
+            async with aioquic_peer.connect(
+                "127.0.0.1", server.port, token=token, token_handler=tokens.append
+            ) as peer:
+                assert bool(peer.quic._retry_source_connection_id) == is_first
+                await peer.ping()
+        assert tokens
+
+
 async def test_unidirectional_echo(certificate: Certificate) -> None:
     async def handler(session: cwt.Session) -> None:
         async for stream in session.incoming_uni:

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from functools import cache
 from random import Random
+from typing import Any
 
 from cwt import quic
 from cwt.config import Config, TransportConfig
@@ -56,12 +57,16 @@ class World:
         client_config: TransportConfig | None = None,
         server_config: TransportConfig | None = None,
         alpn: bytes = b"h3",
+        client_tls: ClientContext | None = None,
+        **server_options: Any,
     ) -> None:
         self.server_endpoint = quic.Endpoint(
             server_config or Config(),
             tls=server_context(alpn),
             random=Random(f"{seed}/server").randbytes,
+            **server_options,
         )
+        self.client_tls = client_tls or ClientContext(alpn=[alpn], verify=False)
         self.client_endpoint = quic.Endpoint(
             client_config or Config(), random=Random(f"{seed}/client").randbytes
         )
@@ -71,10 +76,17 @@ class World:
             uplink=Link(*up, seed=f"{seed}/up"),
             downlink=Link(*down, seed=f"{seed}/down"),
         )
-        self.client: Connection = self.client_endpoint.connect(
-            NAME, SERVER, ClientContext(alpn=[alpn], verify=False), 0.0, local=CLIENT
-        )
         self.servers: list[Connection] = []
+        self.client: Connection
+        self.connect()
+
+    def connect(self) -> Connection:
+        """A new connection, which is :attr:`client` from now on."""
+        self.servers.clear()
+        self.client = self.client_endpoint.connect(
+            NAME, SERVER, self.client_tls, self.now, local=CLIENT
+        )
+        return self.client
 
     @property
     def server(self) -> Connection:

@@ -14,6 +14,7 @@ from cwt._core.recovery.acks cimport AckTrackers
 from cwt._core.recovery.loss cimport LossRecovery
 from cwt._core.stream.datagram cimport Datagrams
 from cwt._core.stream.streams cimport Streams
+from cwt._core.tokens cimport GivenToken
 from cwt._core.wire.frame cimport PacketBuilder
 
 # A packet being built into a datagram.
@@ -41,6 +42,7 @@ cdef class Assembler:
     cdef Paths paths
     cdef Closing closing
     cdef IdleTimer idle
+    cdef GivenToken given_token              # None until there is one
 
     cdef object random                       # callable: so many random bytes
     cdef uint64_t noise                      # state of what the QUIC bits are made of, 0 while they are 1

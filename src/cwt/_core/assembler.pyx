@@ -112,6 +112,7 @@ cdef class Assembler:
         self.control = (
             self.handshake.wants_to_send(2) or self.paths.wants_to_send() or self.ack_frequency.pending
             or self.local_ids.wants_to_send() or self.remote_ids.wants_to_send()
+            or self.given_token is not None and self.given_token.pending
         )
         self.first_space = 0 if self.keys.can_write(0) else 1 if self.keys.can_write(1) else 2
         return 0
@@ -278,6 +279,8 @@ cdef class Assembler:
                     self.ack_frequency.write(&draft.builder, self.recovery.rtt)
                     self.local_ids.write(&draft.builder)
                     self.remote_ids.write(&draft.builder)
+                    if self.given_token is not None:
+                        self.given_token.write(&draft.builder)
                 if self.recovery.probes[2] > 0:
                     self._ask_at_once(&draft.builder)
                 self.streams.write_control(&draft.builder, now, self.recovery.rtt.smoothed)

@@ -1,6 +1,6 @@
 """One connection: joins the parts, keeps their time, and is their public face (RFC 9000)."""
 
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from cwt._core.assembler cimport Assembler
 from cwt._core.router cimport Router
@@ -18,6 +18,7 @@ cdef class Host:
     cdef int has_news(self, Connection connection) except -1
     cdef int routes_changed(self, Connection connection) except -1
     cdef tuple new_connection_id(self)
+    cdef bytes new_token(self, object remote, uint32_t version)
 
 
 cdef class Connection(Router):

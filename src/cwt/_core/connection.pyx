@@ -80,6 +80,9 @@ cdef class Host:
     cdef tuple new_connection_id(self):
         return self.random(SHORT_CID_LENGTH), self.random(16)
 
+    cdef bytes new_token(self, object remote, uint32_t version):
+        return None                          # nobody would know it again
+
 
 @cython.final
 cdef class Connection(Router):
@@ -143,6 +146,8 @@ cdef class Connection(Router):
             self.make_tls = None
         self._join_intake()
         self.assembler = self._make_assembler()
+        if is_client:
+            self.assembler.token = self.handshake.tls.take_token()
         self._install(self.handshake.start())
         self._begin_early()
 
@@ -465,6 +470,9 @@ cdef class Connection(Router):
 
     cdef tuple new_connection_id(self):
         return self.host.new_connection_id()
+
+    cdef bytes new_token(self):
+        return self.host.new_token(self.paths.current.remote, self.versions.chosen)
 
     cdef int take_reset(self, int64_t now) except -1:
         # The host found a stateless reset that is for this connection.

@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from cwt._core.connection cimport Connection, Host
 from cwt._core.stateless cimport Stateless
 from cwt._core.timers cimport TimerHeap
+from cwt._core.tokens cimport AddressTokens
 from cwt._core.wire.packet cimport Header
 
 
@@ -13,6 +14,10 @@ cdef class Endpoint(Host):
     cdef public object tls                   # makes server handshakes; None accepts no connections
     cdef readonly int max_connections
     cdef readonly int max_handshakes
+    cdef int retry_from                      # handshakes from which on clients must prove their address
+    cdef AddressTokens tokens
+    cdef object unix_time                    # callable, or None
+    cdef int64_t now                         # when the last datagrams came
     cdef readonly set handshaking            # accepted connections that are not established yet
     cdef dict routes                         # connection ID -> Connection
     cdef dict reset_tokens                   # the peers' stateless reset tokens -> Connection
@@ -42,6 +47,12 @@ cdef class Endpoint(Host):
     cdef int _accept(
         self, uint8_t* data, size_t length, Header* header, object remote, object local, int ecn, int64_t now
     ) except -1
+    cdef int _retry(self, Header* header, bytes dcid, object remote, object local) except -1
+    cdef bint _open(
+        self, uint8_t* data, size_t length, Header* header, bytes dcid, bytes original, bytes retry_source,
+        bint validated, object remote, object local, int ecn, int64_t now
+    ) except -1
+    cdef double _unix_time(self) except? -1
     cdef int _add(self, Connection connection) except -1
     cdef int _unroute(self, bytes cid, Connection connection) except -1
     cdef int _forget_token(self, Connection connection) except -1

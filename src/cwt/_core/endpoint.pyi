@@ -2,6 +2,7 @@ from collections.abc import Callable
 from typing import Any, final
 
 from cwt._core.connection import Connection, Host
+from cwt._core.tokens import AddressTokens
 from cwt._types import Address, Buffer, RecvInfo, SendInfo
 from cwt.config import TransportConfig
 
@@ -25,6 +26,10 @@ class Endpoint(Host):
         reset_key: bytes | None = None,
         max_connections: int = 100_000,
         max_handshakes: int = 4096,
+        max_unvalidated: int = 1024,
+        retry: str = "auto",
+        tokens: AddressTokens | None = None,
+        unix_time: Callable[[], float] | None = None,
     ) -> None: ...
     def reset_token(self, cid: bytes) -> bytes: ...
     def connect(

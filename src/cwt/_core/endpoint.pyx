@@ -1,7 +1,7 @@
 """One UDP port: datagrams to connections (RFC 9000 Section 5.2)."""
 
 cimport cython
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
 from functools import partial
@@ -9,14 +9,22 @@ from functools import partial
 from cwt._core.connection cimport Connection, Host, nanoseconds
 from cwt._core.stateless cimport Stateless
 from cwt._core.timers cimport TimerHeap
+from cwt._core.tokens cimport AddressTokens, INVALID, RETRY, UNKNOWN
 from cwt._core.wire.packet cimport (
     Header, INITIAL, MIN_INITIAL_SIZE, MIN_RESET_SIZE, ONE_RTT, VERSION_NEGOTIATION, parse_header,
 )
 
 from cwt._types import SendInfo
+from cwt.errors import ConfigError, TransportErrorCode
 
 cdef enum:
     CID_LENGTH = 8
+
+
+_RETRY = ("auto", "always", "never")
+
+cdef uint64_t _CONNECTION_REFUSED = TransportErrorCode.CONNECTION_REFUSED
+cdef uint64_t _INVALID_TOKEN = TransportErrorCode.INVALID_TOKEN
 
 
 @cython.final
@@ -26,7 +34,11 @@ cdef class Endpoint(Host):
     *tls*, when given, has ``handshake(transport_parameters)`` and makes this a server.  *random* gives so
     many random bytes.  *reset_key* makes stateless reset tokens (RFC 9000 Section 10.3), and must be kept
     to be useful after a restart.  *max_connections*, and *max_handshakes* of clients whose handshake is
-    not complete, bound the memory of a flood: beyond them new clients are not answered.
+    not complete, bound the memory of a flood: beyond them new clients are refused, or not answered.
+
+    *retry* says when a client must prove its address with a Retry packet before it gets a connection
+    (RFC 9000 Section 8.1.2): "always", "never", or "auto", while *max_unvalidated* handshakes or more are
+    not complete.  *tokens* are those of Retry packets and NEW_TOKEN frames, *unix_time* tells their age.
 
     ``on_output``, when set, is called when there may be something to send where there was nothing before:
     whatever the cause, it is time to ``send``.
@@ -34,7 +46,8 @@ cdef class Endpoint(Host):
 
     def __init__(
         self, config, *, random, tls=None, bytes reset_key=None,
-        int max_connections=100_000, int max_handshakes=4096,
+        int max_connections=100_000, int max_handshakes=4096, int max_unvalidated=1024,
+        str retry="auto", AddressTokens tokens=None, unix_time=None,
     ):
         Host.__init__(self, random)
         self.config = config
@@ -42,6 +55,11 @@ cdef class Endpoint(Host):
         self.stateless = Stateless(random, reset_key or random(32), config.versions, config.grease)
         self.max_connections = max_connections
         self.max_handshakes = max_handshakes
+        if retry not in _RETRY:
+            raise ConfigError(f'retry must be "auto", "always" or "never", not {retry!r}')
+        self.retry_from = {"auto": max_unvalidated, "always": 0, "never": max_handshakes}[retry]
+        self.tokens = tokens or AddressTokens(random=random)
+        self.unix_time = unix_time
         self.handshaking = set()
         self.routes = {}
         self.reset_tokens = {}
@@ -91,6 +109,13 @@ cdef class Endpoint(Host):
         cid = self.random(CID_LENGTH)
         return cid, self.reset_token(cid)
 
+    cdef bytes new_token(self, object remote, uint32_t version):
+        return None if self.tls is None else self.tokens.new_token(remote, version, self._unix_time())
+
+    cdef double _unix_time(self) except? -1:
+        # Tests may do with the time of the connections.
+        return self.now / 1e9 if self.unix_time is None else self.unix_time()
+
     def reset_token(self, bytes cid):
         """The stateless reset token of *cid* (RFC 9000 Section 10.3.2)."""
         return self.stateless.reset_token(cid)
@@ -116,7 +141,8 @@ cdef class Endpoint(Host):
     cdef int _forget(self, Connection connection) except -1:
         for cid in connection.local_ids.all():
             self._unroute(cid, connection)
-        self._unroute(connection.intake.original_destination, connection)
+        # What the client chose to begin with, or we for it in a Retry packet.
+        self._unroute(connection.intake.retry_source or connection.intake.original_destination, connection)
         self._forget_token(connection)
         self.all.discard(connection)
         self.handshaking.discard(connection)
@@ -151,6 +177,7 @@ cdef class Endpoint(Host):
         cdef Header header
         cdef Connection connection
         cdef size_t run, offset = 0, size
+        self.now = now
         while offset < length:
             run = self._run(data + offset, length - offset, segment_size)
             size = min(segment_size, run)
@@ -201,23 +228,52 @@ cdef class Endpoint(Host):
         if self.tls is None or header.type == VERSION_NEGOTIATION or length < MIN_INITIAL_SIZE:
             return 0
         if header.version not in self.config.versions:
-            return self.stateless.version_negotiation(header, remote, local)
-        if header.type == INITIAL and header.dcid_length >= 8 and self.accepting:
+            return self.stateless.offer_versions(header, remote, local)
+        if header.type == INITIAL and header.dcid_length >= 8:
             self._accept(data, length, header, remote, local, ecn, now)
         return 0
 
     cdef int _accept(
         self, uint8_t* data, size_t length, Header* header, object remote, object local, int ecn, int64_t now
     ) except -1:
-        cdef Connection connection
-        cdef bytes original = header.dcid[:header.dcid_length]
-        if len(self.all) >= self.max_connections or len(self.handshaking) >= self.max_handshakes:
+        # A client's first Initial packet, or its first one after a Retry.
+        cdef bytes dcid = header.dcid[:header.dcid_length], token = header.token[:header.token_length], original
+        cdef int kind = UNKNOWN
+        if not self.accepting or len(self.all) >= self.max_connections:
+            return self.stateless.refuse(header, _CONNECTION_REFUSED, remote, local, now)
+        if len(self.handshaking) >= self.max_handshakes:
             return 0
-        cid, token = self.new_connection_id()
+        if token:
+            kind, original = self.tokens.open(token, remote, dcid, header.version, self._unix_time())
+        if kind == INVALID:
+            return self.stateless.refuse(header, _INVALID_TOKEN, remote, local, now)
+        if kind == UNKNOWN and len(self.handshaking) >= self.retry_from:
+            return self._retry(header, dcid, remote, local)
+        if self._open(
+            data, length, header, dcid, original if kind == RETRY else dcid,
+            dcid if kind == RETRY else None, kind != UNKNOWN, remote, local, ecn, now,
+        ) and kind != UNKNOWN:
+            self.tokens.spend(token, self._unix_time())
+        return 0
+
+    cdef int _retry(self, Header* header, bytes dcid, object remote, object local) except -1:
+        cdef bytes cid = self.random(CID_LENGTH)
+        return self.stateless.retry(
+            header, cid, self.tokens.retry_token(remote, dcid, cid, header.version, self._unix_time()),
+            remote, local,
+        )
+
+    cdef bint _open(
+        self, uint8_t* data, size_t length, Header* header, bytes dcid, bytes original, bytes retry_source,
+        bint validated, object remote, object local, int ecn, int64_t now
+    ) except -1:
+        # A connection for the client, if there is anything authentic in its datagram.
+        cdef Connection connection
+        cid, reset_token = self.new_connection_id()
         connection = Connection(
             False, self.tls.handshake, self.config, self, self.random, local, remote, cid,
-            header.scid[:header.scid_length], original_destination=original, reset_token=token,
-            version=header.version,
+            header.scid[:header.scid_length], original_destination=original, retry_source=retry_source,
+            reset_token=reset_token, address_validated=validated, version=header.version,
         )
         connection.send_listed = True            # not in any list before it proves to be one
         connection.news_listed = True
@@ -225,13 +281,14 @@ cdef class Endpoint(Host):
         connection.send_listed = False
         connection.news_listed = False
         if connection.packets_received == 0:
-            return self._forget(connection)      # nothing in it was authentic
+            self._forget(connection)
+            return False
         self._add(connection)
-        self.routes[original] = connection
+        self.routes[dcid] = connection
         self.handshaking.add(connection)
         self.wants_to_send(connection)
         self.has_news(connection)
-        return 0
+        return True
 
     cdef int _short_unknown(
         self, const uint8_t* data, size_t length, object remote, object local, int64_t now

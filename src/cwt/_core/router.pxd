@@ -16,6 +16,7 @@ from cwt._core.recovery.loss cimport LossRecovery
 from cwt._core.recovery.path cimport PathRecovery
 from cwt._core.stream.datagram cimport Datagrams
 from cwt._core.stream.streams cimport Streams
+from cwt._core.tokens cimport GivenToken
 from cwt._core.versions cimport Versions
 from cwt._core.wire.cursor cimport Reader
 from cwt._core.wire.frame cimport CloseFrame, DataFrame
@@ -41,6 +42,7 @@ cdef class Router(PacketHandler):
     cdef Assembler assembler
     cdef Closing closing
     cdef IdleTimer idle
+    cdef GivenToken given_token              # None until there is one
     cdef object peer_params                  # TransportParameters once known
     cdef object early_params                 # those remembered, while the answer to 0-RTT is not known
     cdef readonly uint64_t peer_max_datagram_frame_size
@@ -73,3 +75,5 @@ cdef class Router(PacketHandler):
     cdef int _issue_ids(self) except -1
     cdef tuple new_connection_id(self)
     cdef int start_over(self) except -1
+    cdef bytes new_token(self)
+    cdef int _give_token(self) except -1

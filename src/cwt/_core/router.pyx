@@ -14,6 +14,7 @@ from cwt._core.recovery.mtu cimport MAX_DATAGRAM, PathMtu
 from cwt._core.recovery.pacer cimport Pacer
 from cwt._core.recovery.path cimport PathRecovery
 from cwt._core.recovery.rtt cimport RttEstimator
+from cwt._core.tokens cimport GivenToken
 from cwt._core.wire.cursor cimport Reader, read_bytes, read_varint, reader
 from cwt._core.wire.frame cimport (
     ACK, ACK_ECN, ACK_FREQUENCY, APPLICATION_CLOSE, AckFrame, AckFrequencyFrame, CRYPTO, CloseFrame,
@@ -342,9 +343,11 @@ cdef class Router(PacketHandler):
                 raise violation("HANDSHAKE_DONE before the handshake was", type)
             self._confirm()
         else:
-            ok = read_new_token(r, &data)
-            if ok and not self.is_client:
+            if not self.is_client:
                 raise violation("a client sent NEW_TOKEN", type)
+            ok = read_new_token(r, &data)
+            if ok:
+                self.handshake.tls.put_token(data.data[:data.length])
         if not ok:
             raise encoding_error(type)
         return 0
@@ -431,6 +434,7 @@ cdef class Router(PacketHandler):
             self._issue_ids()
             if not self.is_client:
                 self._confirm()
+                self._give_token()
         if self.intake.undecryptable and (
             self.keys.can_read(1) and not self.handshake.complete
             or self.keys.can_read(2) and self.handshake.complete
@@ -497,6 +501,18 @@ cdef class Router(PacketHandler):
         # A connection ID and its stateless reset token; whoever drives the connection has them.
         raise NotImplementedError
 
+    cdef bytes new_token(self):
+        # For the client to prove its present address with next time (Section 8.1.3); or None.
+        raise NotImplementedError
+
+    cdef int _give_token(self) except -1:
+        cdef bytes token = self.new_token()
+        if token is not None:
+            if self.given_token is None:
+                self.given_token = self.assembler.given_token = GivenToken()
+            self.given_token.give(token)
+        return 0
+
     cdef int _confirm(self) except -1:
         if self.handshake.confirmed:
             return 0
@@ -532,6 +548,8 @@ cdef class Router(PacketHandler):
             self.ack_frequency.on_acked(r, self.recovery.rtt)
         elif r.type == RETIRE_CONNECTION_ID:
             self.remote_ids.on_acked(r)
+        elif r.type == NEW_TOKEN:
+            self.given_token.on_acked()
         return 0
 
     cdef int record_lost(self, const FrameRecord* r, int space) except -1:
@@ -543,6 +561,8 @@ cdef class Router(PacketHandler):
             self.local_ids.on_lost(r)
         elif r.type == RETIRE_CONNECTION_ID:
             self.remote_ids.on_lost(r)
+        elif r.type == NEW_TOKEN:
+            self.given_token.on_lost()
         elif r.type == DATAGRAM:
             self.datagrams.lost += r.length
         elif r.type == PADDING:

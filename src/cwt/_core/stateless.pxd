@@ -17,7 +17,7 @@ cdef class Stateless:
     cdef bint _is_full(self) noexcept
     cdef int _count(self, int64_t now) noexcept
     cdef bytes reset_token(self, bytes cid)
-    cdef int version_negotiation(self, Header* header, object remote, object local) except -1
+    cdef int offer_versions(self, Header* header, object remote, object local) except -1
     cdef int retry(self, Header* header, bytes cid, bytes token, object remote, object local) except -1
     cdef int refuse(self, Header* header, uint64_t code, object remote, object local, int64_t now) except -1
     cdef int reset(

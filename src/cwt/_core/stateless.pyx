@@ -55,7 +55,7 @@ cdef class Stateless:
     cdef bytes reset_token(self, bytes cid):
         return hmac_digest("sha256", self.reset_key, cid)[:16]
 
-    cdef int version_negotiation(self, Header* header, object remote, object local) except -1:
+    cdef int offer_versions(self, Header* header, object remote, object local) except -1:
         if self._is_full():
             return 0
         versions = (*self.versions, reserved_version(self.random)) if self.grease else self.versions

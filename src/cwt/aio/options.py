@@ -28,6 +28,7 @@ _INSTEAD = {
     "ssl_certfile": "pass certfile=",
     "ssl_keyfile": "pass keyfile=",
     "subprotocols": "pass protocols=",
+    "ticket_keys": "pass secrets=",
     "timeout": "pass open_timeout= and close_timeout=, or use asyncio.timeout()",
     "verify_ssl": "pass verify=",
 }

@@ -35,6 +35,7 @@ from cwt.aio.routes import Handler, Origins, Routes
 from cwt.aio.session import FAILURE_CODE, Session, check_close
 from cwt.config import Config
 from cwt.errors import ConfigError, H3ErrorCode, SessionClosed
+from cwt.hkdf import expand_label
 
 if TYPE_CHECKING:
     from cwt.tls.certificates import PemSource
@@ -60,7 +61,10 @@ class Limits:
     max_connections: int = 10_000
     """QUIC connections at once, for each socket; more are refused."""
     max_handshakes: int = 4096
-    """Handshakes at once, for each socket, that are not complete; more are not answered."""
+    """Handshakes at once, for each socket, that are not complete; more clients are not answered."""
+    max_unvalidated: int = 1024
+    """Handshakes at once, for each socket, from which on ``retry="auto"`` has new clients prove their
+    address first."""
     max_sessions: int = 10_000
     """Sessions at once; more are rejected with status 503."""
     max_pending_requests: int = 1024
@@ -165,6 +169,8 @@ class Server:
         origins: Origins,
         protocols: Sequence[str],
         on_request: RequestHook | None,
+        secrets: Sequence[bytes],
+        retry: str,
         close_timeout: float,
         dev: DevelopmentCertificate | None,
     ) -> None:
@@ -178,6 +184,8 @@ class Server:
         self._origins = origins
         self._protocols = protocols
         self._on_request = on_request
+        self._secrets = secrets
+        self._retry = retry
         self._loop = asyncio.get_running_loop()
         self._endpoints: list[Endpoint] = []
         self._connections: set[ServerConnection] = set()
@@ -290,6 +298,9 @@ class Server:
             tls=self._tls,
             max_connections=self._limits.max_connections,
             max_handshakes=self._limits.max_handshakes,
+            max_unvalidated=self._limits.max_unvalidated,
+            secrets=self._secrets,
+            retry=self._retry,
         )
         self._endpoints.append(Endpoint(core, sock, on_connection=self._connected))
 
@@ -439,8 +450,13 @@ class serve:
     *client_public_keys* are the keys of clients with a raw public key.  With ``client_auth="optional"``
     they may also have none: see :attr:`Session.peer_certificates`.  TLS secrets go to *keylog_file*, or to
     the file that SSLKEYLOGFILE names.
-    Processes that share *ticket_keys*, secrets of 32 bytes of which the first one seals session tickets,
-    resume each other's TLS sessions.
+
+    Processes that share *secrets*, of 32 bytes each, resume each other's TLS sessions and take each
+    other's address validation tokens; kept over a restart, clients learn at once that their connections
+    are gone (stateless reset).  The first one is used, tickets and tokens of all are taken.
+
+    *retry* says when clients must prove their address before they get a connection, at the cost of a
+    round trip (RFC 9000 Section 8.1.2): "always", "never", or "auto", under load (see :class:`Limits`).
 
     *origins* are the pages that may open sessions, as strings or compiled patterns (others get 403); None
     lets in all.  *on_request*, ``async def hook(request)``, sees each :class:`SessionRequest` first; it is
@@ -468,7 +484,8 @@ class serve:
         client_public_keys: Sequence[PublicKeySource] | VerifyKeyCallback = (),
         client_auth: ClientAuth = "required",
         keylog_file: str | os.PathLike[str] | TextWriter | None = None,
-        ticket_keys: Sequence[bytes] = (),
+        secrets: Sequence[bytes] = (),
+        retry: str = "auto",
         origins: Iterable[str | re.Pattern[str]] | None = None,
         on_request: RequestHook | None = None,
         protocols: Sequence[str] = (),
@@ -482,6 +499,10 @@ class serve:
             raise TypeError(f"config is a cwt.Config, not {config!r}")
         if handler is None and on_request is not None:
             raise ConfigError("on_request is of no use without a handler; iterate over the server")
+        if not all(len(secret) == 32 for secret in secrets):
+            raise ConfigError("each of secrets must have 32 bytes, such as os.urandom(32) gives")
+        if retry not in ("auto", "always", "never"):
+            raise ConfigError(f'retry must be "auto", "always" or "never", not {retry!r}')
         self._hosts = [host] if host is None or isinstance(host, str) else list(host)
         self._port = port
         self._dev = self._make_certificate(dev_hostnames) if dev else None
@@ -501,7 +522,9 @@ class serve:
             client_public_keys=client_public_keys,
             client_auth=client_auth,
             keylog_file=keylog_file,
-            ticket_keys=ticket_keys,
+            ticket_keys=[
+                expand_label("sha256", secret, b"cwt ticket", b"", 32) for secret in secrets
+            ],
         )
         self._options: dict[str, Any] = {
             "config": config or Config(),
@@ -509,6 +532,8 @@ class serve:
             "origins": Origins(origins),
             "protocols": protocol_list(protocols),
             "on_request": on_request,
+            "secrets": secrets,
+            "retry": retry,
             "close_timeout": 3600.0 if close_timeout is None else close_timeout,
             "dev": self._dev,
         }

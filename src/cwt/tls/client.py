@@ -107,6 +107,19 @@ class ClientHandshake(Handshake):
             for ticket in self._kept:
                 self._context.session_cache.annotate(self.server_name or "", ticket, data)
 
+    def take_token(self) -> bytes:
+        """A token for the first Initial packets, from a NEW_TOKEN frame of the server; empty when there
+        is none (RFC 9000 Section 8.1.3)."""
+        cache = self._context.session_cache
+        token = None if cache is None else cache.take_token(self.server_name or "", self.original_version)
+        return token or b""
+
+    def put_token(self, token: bytes) -> None:
+        """The server has given *token* for connections to come."""
+        if self._context.session_cache is not None:
+            cache = self._context.session_cache
+            cache.put_token(self.server_name or "", token, self.negotiated_version)
+
     def _generate(self, chosen: tuple[int, ...]) -> None:
         self._keys = {group: groups.generate(group) for group in chosen}
         shares = tuple((group, key.share) for group, key in self._keys.items())

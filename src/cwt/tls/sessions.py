@@ -73,7 +73,7 @@ class SessionCache:
         self._max_servers = max_servers
         self._max_tickets = max_tickets
         self._tickets: OrderedDict[_Key, list[SessionTicket]] = OrderedDict()
-        self._tokens: OrderedDict[str, list[bytes]] = OrderedDict()
+        self._tokens: OrderedDict[tuple[str, int], list[bytes]] = OrderedDict()
 
     def __len__(self) -> int:
         """How many tickets there are."""
@@ -122,16 +122,18 @@ class SessionCache:
                     if session.ticket == ticket:
                         tickets[index] = session._replace(application=bytes(application))
 
-    def put_token(self, server_name: str, token: bytes) -> None:
+    def put_token(self, server_name: str, token: bytes, version: int = 1) -> None:
         """Remember *token*, of a NEW_TOKEN frame of *server_name* (RFC 9000 Section 19.7).
 
+        It is for connections of the same QUIC *version* (RFC 9369 Section 5).
         Of each server the newest are kept, as many as there are tickets; one of more than 1024 bytes is not
         kept, as it would take too much of every first packet.
         """
         if not 1 <= len(token) <= MAX_TOKEN_LENGTH:
             return
-        tokens = self._tokens.setdefault(server_name, [])
-        self._tokens.move_to_end(server_name)
+        key = (server_name, version)
+        tokens = self._tokens.setdefault(key, [])
+        self._tokens.move_to_end(key)
         if token in tokens:
             tokens.remove(token)
         tokens.append(bytes(token))
@@ -139,12 +141,12 @@ class SessionCache:
         if len(self._tokens) > self._max_servers:
             self._tokens.popitem(last=False)
 
-    def take_token(self, server_name: str) -> bytes | None:
+    def take_token(self, server_name: str, version: int = 1) -> bytes | None:
         """The newest token of *server_name*; it is forgotten here, as each is for one use."""
-        tokens = self._tokens.get(server_name)
+        tokens = self._tokens.get((server_name, version))
         if not tokens:
             return None
         token = tokens.pop()
         if not tokens:
-            del self._tokens[server_name]
+            del self._tokens[server_name, version]
         return token
