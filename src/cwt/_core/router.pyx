@@ -347,7 +347,7 @@ cdef class Router(PacketHandler):
                 raise violation("a client sent NEW_TOKEN", type)
             ok = read_new_token(r, &data)
             if ok:
-                self.handshake.tls.put_token(data.data[:data.length])
+                self.handshake.tls.put_token(data.data[:data.length], self.versions.chosen)
         if not ok:
             raise encoding_error(type)
         return 0

@@ -111,14 +111,17 @@ class ClientHandshake(Handshake):
         """A token for the first Initial packets, from a NEW_TOKEN frame of the server; empty when there
         is none (RFC 9000 Section 8.1.3)."""
         cache = self._context.session_cache
-        token = None if cache is None else cache.take_token(self.server_name or "", self.original_version)
+        token = (
+            None
+            if cache is None
+            else cache.take_token(self.server_name or "", self.original_version)
+        )
         return token or b""
 
-    def put_token(self, token: bytes) -> None:
-        """The server has given *token* for connections to come."""
+    def put_token(self, token: bytes, version: int) -> None:
+        """The server has given *token* for connections of QUIC *version* to come."""
         if self._context.session_cache is not None:
-            cache = self._context.session_cache
-            cache.put_token(self.server_name or "", token, self.negotiated_version)
+            self._context.session_cache.put_token(self.server_name or "", token, version)
 
     def _generate(self, chosen: tuple[int, ...]) -> None:
         self._keys = {group: groups.generate(group) for group in chosen}
