@@ -206,10 +206,12 @@ class Handshake:
     def _read_from(self, level: Level) -> None:
         """Go on reading at *level*: a message must not continue across (RFC 9001 Section 4.1.3)."""
         if self._input:
+            # A KeyUpdate message has a code of its own, wherever it comes (RFC 9001 Section 6).
+            is_key_update = self._input[0] == HandshakeType.KEY_UPDATE
             raise Alert(
                 AlertDescription.UNEXPECTED_MESSAGE,
                 "TLS data follows the last message of its encryption level",
-                transport_code=PROTOCOL_VIOLATION,
+                transport_code=None if is_key_update else PROTOCOL_VIOLATION,
             )
         self._read_level = level
 
