@@ -40,15 +40,24 @@ def connected() -> RawClient:
 
 
 FRAMES = {
-    "1 STREAM with large offset": (stream(0, b"", 100_000_000, True), Code.FLOW_CONTROL_ERROR),
-    "2 stream beyond limit": (stream(1_000_000_000, b"x"), Code.STREAM_LIMIT_ERROR),
+    "1 STREAM with large offset": (
+        stream(0, b"GET /\r\n", 100_000_000, True),
+        Code.FLOW_CONTROL_ERROR,
+    ),
+    "1 STREAM with large offset, empty": (
+        stream(0, b"", 100_000_000, True),
+        Code.FLOW_CONTROL_ERROR,
+    ),
+    "2 stream beyond limit": (stream(1_000_000_000, b"GET /\r\n"), Code.STREAM_LIMIT_ERROR),
     "11 unknown frame type": (frame(0x20), Code.FRAME_ENCODING_ERROR),
     "12 packet without frames": (b"", Code.PROTOCOL_VIOLATION),
     "16 RESET_STREAM on send-only": (frame(0x04, 3, 0, 0), Code.STREAM_STATE_ERROR),
     "17 STOP_SENDING on non-existing": (frame(0x05, 101, 0), Code.STREAM_STATE_ERROR),
     "18 NEW_TOKEN to a server": (frame(0x07, 1, b"t"), Code.PROTOCOL_VIOLATION),
     "19 STREAM on our stream, not created": (stream(1, b"x"), Code.STREAM_STATE_ERROR),
+    "19 STREAM on our stream, not created, empty": (stream(1), Code.STREAM_STATE_ERROR),
     "20 STREAM on send-only": (stream(3, b"x"), Code.STREAM_STATE_ERROR),
+    "20 STREAM on send-only, empty": (stream(3), Code.STREAM_STATE_ERROR),
     "21 MAX_STREAM_DATA, not created": (frame(0x11, 101, 9), Code.STREAM_STATE_ERROR),
     "22 MAX_STREAM_DATA for receive-only": (frame(0x11, 2, 9), Code.STREAM_STATE_ERROR),
     "23 invalid MAX_STREAMS bidi": (frame(0x12, (1 << 60) + 1), Code.FRAME_ENCODING_ERROR),
@@ -72,6 +81,17 @@ def test_frame(payload: bytes, code: Code) -> None:
     assert client.close_code == code
 
 
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [pytest.param(*value, id=name) for name, value in FRAMES.items() if value[0]],
+)
+def test_frame_of_the_first_one_rtt_packet(payload: bytes, code: Code) -> None:
+    # h3spec puts it before the frames that the client would send anyway.
+    client = connected()
+    client.send(ONE_RTT, payload + new_connection_id(1, b"next cid"))
+    assert client.close_code == code
+
+
 def hello_with(data: bytes) -> RawClient:
     return RawClient(server_endpoint(), params=data).connect()
 
@@ -86,6 +106,7 @@ PARAMETERS = {
     "5 preferred_address": changed(preferred_address=bytes(24) + b"\x04" + bytes(20)),
     "6 retry_source_connection_id": changed(retry_source_connection_id=b"id"),
     "7 stateless_reset_token": changed(stateless_reset_token=bytes(16)),
+    "7 stateless_reset_token of 5 bytes": changed() + b"\x02\x05DUMMY",
     "8 max_udp_payload_size below 1200": changed(max_udp_payload_size=1090),
     "9 ack_delay_exponent above 20": changed(ack_delay_exponent=30),
     "10 max_ack_delay of 2**15": changed(max_ack_delay=1 << 15),
@@ -108,9 +129,10 @@ def waiting() -> RawClient:
     return client
 
 
-def test_13_reserved_bits_of_a_handshake_packet() -> None:
+@pytest.mark.parametrize("reserved", [1, 2, 3])
+def test_13_reserved_bits_of_a_handshake_packet(reserved: int) -> None:
     client = waiting()
-    client.send(HANDSHAKE, PING, reserved=3)
+    client.send(HANDSHAKE, PING, reserved=reserved)
     assert client.close_code == Code.PROTOCOL_VIOLATION
 
 
@@ -134,6 +156,14 @@ def alert(description: int) -> int:
 def test_28_key_update_message_in_the_handshake() -> None:
     client = waiting()
     client.send(HANDSHAKE, crypto(0, bytes.fromhex("1800000101")))
+    assert client.close_code == alert(10)
+
+
+def test_28_key_update_message_behind_the_finished() -> None:
+    client = waiting()
+    assert client.tls is not None
+    [(_, finished)] = client.tls.output()
+    client.send(HANDSHAKE, crypto(0, finished + bytes.fromhex("1800000101")))
     assert client.close_code == alert(10)
 
 
@@ -176,9 +206,17 @@ def test_33_end_of_early_data() -> None:
     assert client.close_code == alert(10)
 
 
+def test_33_end_of_early_data_before_the_finished() -> None:
+    client = waiting()
+    assert client.tls is not None
+    [(_, finished)] = client.tls.output()
+    client.send(HANDSHAKE, crypto(0, bytes.fromhex("05000000") + finished))
+    assert client.close_code == alert(10)
+
+
 def test_34_crypto_in_early_data() -> None:
     client = EarlyServer().greeted()
-    client.send(ZERO_RTT, crypto(0, b"x"))
+    client.send(ZERO_RTT, crypto(0, bytes.fromhex("080000020000")))
     assert client.close_code == Code.PROTOCOL_VIOLATION
 
 
@@ -191,3 +229,10 @@ def test_34_crypto_in_early_data_is_not_read_where_there_is_none() -> None:
     assert client.closed is None
     assert client.connection is not None
     assert client.connection.stats().packets_received > 0
+
+
+def test_every_case_is_here() -> None:
+    names = [*FRAMES, *PARAMETERS]
+    names += [name.removeprefix("test_").replace("_", " ") for name in globals()]
+    numbers = {int(first) for name in names if (first := name.split()[0]).isdigit()}
+    assert numbers == set(range(1, 35))
