@@ -15,7 +15,7 @@ from tests.sources import PACKAGE, files, identifier, module_name
 
 pytestmark = pytest.mark.source
 
-BASE = {"errors", "hkdf", "_types"}
+BASE = {"errors", "hkdf", "_types", "congestion"}
 CORE = {"_core.wire", "_core.crypto", "_core.recovery", "_core.stream", "_core"}
 SANS_IO = BASE | CORE | {"config", "_core.endpoint", "tls", "quic", "h3", "webtransport"}
 
@@ -24,6 +24,7 @@ ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "hkdf": set(),
     "_types": set(),
+    "congestion": set(),
     "config": BASE,
     "_core.wire": BASE | {"config"},
     "_core.crypto": BASE | {"config", "_core.wire"},

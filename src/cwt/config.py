@@ -6,7 +6,9 @@ WebTransport and is what :func:`cwt.connect` and :func:`cwt.serve` take.  Times 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from cwt.errors import ConfigError
 
@@ -89,9 +91,10 @@ class TransportConfig:
     disable_active_migration: bool = False
     """Ask the peer not to migrate (RFC 9000 Section 18.2)."""
 
-    congestion: str = "cubic"
-    """Congestion controller: "cubic" (RFC 9438), "newreno" (RFC 9002 Appendix B) or "bbr"
-(draft-ietf-ccwg-bbr)."""
+    congestion: str | Callable[[int], Any] = "cubic"
+    """Congestion controller: "cubic" (RFC 9438), "newreno" (RFC 9002 Appendix B), "bbr"
+    (draft-ietf-ccwg-bbr), or your own: a subclass of :class:`cwt.quic.CongestionController`, or a function
+    that makes one of the bytes of the largest datagram.  Each path gets its own."""
     initial_rtt: float = 0.333
     """Seconds assumed before the first sample (RFC 9002 Section 6.2.2)."""
     ecn: bool = True
@@ -133,9 +136,10 @@ class TransportConfig:
         check("max_ack_delay", 0, 16.383)
         check("active_connection_id_limit", 2, 64)
         check("initial_rtt", 0.001, 60)
-        if self.congestion not in ("bbr", "cubic", "newreno"):
+        if self.congestion not in ("bbr", "cubic", "newreno") and not callable(self.congestion):
             raise ConfigError(
-                f'congestion must be "cubic", "newreno" or "bbr", not {self.congestion!r}'
+                'congestion must be "cubic", "newreno", "bbr" or what makes a controller, '
+                f"not {self.congestion!r}"
             )
 
 

@@ -35,6 +35,7 @@ from cwt._core.wire import packet
 from cwt._core.wire.packet import PacketType
 from cwt._types import Address, Buffer, RecvInfo, SendInfo, Stats
 from cwt.config import TransportConfig
+from cwt.congestion import Acknowledgement, CongestionController
 from cwt.errors import ConfigError
 from cwt.hkdf import expand_label
 
@@ -51,8 +52,10 @@ __all__ = [
     "MAX_CONN_ID_LEN",
     "PROTOCOL_VERSION",
     "PROTOCOL_VERSION_2",
+    "Acknowledgement",
     "AddressTokens",
     "Config",
+    "CongestionController",
     "Connection",
     "Endpoint",
     "Header",

@@ -8,6 +8,7 @@ from functools import partial
 
 from cwt._core.connection cimport Connection, Host, nanoseconds
 from cwt._core.stateless cimport Stateless
+from cwt._core.recovery.controllers cimport new_controller
 from cwt._core.timers cimport TimerHeap
 from cwt._core.tokens cimport AddressTokens, INVALID, RETRY, UNKNOWN
 from cwt._core.wire.packet cimport (
@@ -51,6 +52,7 @@ cdef class Endpoint(Host):
     ):
         Host.__init__(self, random)
         self.config = config
+        new_controller(config, config.max_udp_payload_size)      # raises now what it would in a connection
         self.tls = tls
         self.stateless = Stateless(random, reset_key or random(32), config.versions, config.grease)
         self.max_connections = max_connections

@@ -12,11 +12,11 @@ cdef inline uint64_t initial_window(uint64_t max_datagram_size) noexcept nogil:
 
 
 cdef class CongestionController:
-    cdef public uint64_t window              # bytes that may be in flight
-    cdef public uint64_t slow_start_threshold
-    cdef public uint64_t max_datagram_size
-    cdef public int64_t recovery_start       # packets sent before it do not shrink the window again
-    cdef public RateSampler rates            # for controllers that want samples, else None
+    cdef readonly uint64_t window            # bytes that may be in flight
+    cdef readonly uint64_t slow_start_threshold
+    cdef readonly uint64_t max_datagram_size
+    cdef readonly int64_t recovery_start     # packets sent before it do not shrink the window again
+    cdef readonly RateSampler rates          # for controllers that want samples, else None
     # As they were before the last reduction, for the case that its losses were none.
     cdef bint can_undo
     cdef uint64_t undo_window

@@ -1,6 +1,6 @@
 """The interface of a congestion controller (RFC 9002 Section 7).
 
-A controller is told what was sent, acknowledged and lost, and answers with ``window``.
+A controller is told what was sent, acknowledged and lost, and answers with ``window`` and ``pacing_rate``.
 """
 
 from libc.stdint cimport int64_t, uint64_t
@@ -9,7 +9,12 @@ from cwt._core.recovery.rtt cimport RttEstimator
 
 
 cdef class CongestionController:
-    """Base of all controllers: the initial window, and the calls a controller answers."""
+    """Base of all controllers: the initial window, and the calls a controller answers.
+
+    A subclass has ``on_acked`` and ``on_lost`` at least, and changes ``window``.  Sizes are bytes, times
+    nanoseconds.  One that sets ``rates`` is also told of every packet lost, and finds in it, when an ACK is
+    done, how fast data arrives.
+    """
 
     def __init__(self, uint64_t max_datagram_size=1200):
         self.max_datagram_size = max_datagram_size
