@@ -16,7 +16,7 @@ from tests.sources import PACKAGE, files, identifier, module_name
 pytestmark = pytest.mark.source
 
 BASE = {"errors", "hkdf", "_types", "congestion"}
-CORE = {"_core.wire", "_core.crypto", "_core.recovery", "_core.stream", "_core"}
+CORE = {"_core.wire", "_core.qlog", "_core.crypto", "_core.recovery", "_core.stream", "_core"}
 SANS_IO = BASE | CORE | {"config", "_core.endpoint", "tls", "quic", "h3", "webtransport"}
 
 # Layer -> the layers it may import, besides itself.  A module belongs to its longest prefix here.
@@ -28,19 +28,21 @@ ALLOWED: dict[str, set[str]] = {
     "config": BASE,
     "_core.wire": BASE | {"config"},
     "_core.crypto": BASE | {"config", "_core.wire"},
-    "_core.recovery": BASE | {"config", "_core.wire"},
+    "_core.qlog": BASE | {"config", "_core.wire"},
+    "_core.recovery": BASE | {"config", "_core.wire", "_core.qlog"},
     "_core.stream": BASE | {"config", "_core.wire"},
     "_core": BASE | CORE | {"config"},
     "_core.endpoint": BASE | CORE | {"config"},
     "_core.udp": BASE | CORE | {"config", "_core.endpoint"},
     "tls": BASE | {"config"},
-    "quic": BASE | CORE | {"config", "_core.endpoint", "_core.udp", "tls"},
+    "qlog": BASE | {"config"},
+    "quic": BASE | CORE | {"config", "_core.endpoint", "_core.udp", "tls", "qlog"},
     "h3": BASE | {"config", "_core.wire", "_core.stream"},
     "webtransport": BASE | {"config", "_core.wire", "_core.stream", "h3"},
     "devcert": BASE | {"config"},
     "aio": SANS_IO | {"_core.udp", "devcert"},
     "testing": SANS_IO | {"_core.udp", "devcert", "aio", ""},
-    "cli": SANS_IO | {"_core.udp", "devcert", "aio", ""},
+    "cli": SANS_IO | {"_core.udp", "devcert", "qlog", "aio", ""},
     "": SANS_IO | {"devcert", "aio"},
     "__main__": {"cli"},
 }

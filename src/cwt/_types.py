@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
-__all__ = ["Address", "Buffer", "RecvInfo", "SendInfo", "Stats"]
+__all__ = ["Address", "Buffer", "BytesWriter", "RecvInfo", "SendInfo", "Stats"]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 """Anything contiguous that holds bytes."""
 
 Address: TypeAlias = tuple[Any, ...]
 """(host, port), the host as IPv4 or IPv6 text; IPv6 may add flow and scope."""
+
+
+class BytesWriter(Protocol):
+    """What takes bytes: a binary file, for example."""
+
+    def write(self, data: bytes, /) -> object: ...
 
 
 class RecvInfo(NamedTuple):

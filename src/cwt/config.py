@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 from cwt.errors import ConfigError
@@ -106,6 +107,12 @@ class TransportConfig:
     """Send reserved versions and transport parameters, and vary the QUIC bit for peers that allow it
     (RFC 9287), to keep the network tolerant."""
 
+    qlog_dir: str | PathLike[str] | None = None
+    """Directory for a qlog file of each connection; None for the one that the environment variable QLOGDIR
+    names, if any (draft-ietf-quic-qlog-main-schema).  They tell addresses, sizes and times; no secrets."""
+    qlog_level: str = "base"
+    """How important an event in it must be: "core", "base" or "extra"."""
+
     def __post_init__(self) -> None:
         def check(name: str, low: float, high: float) -> None:
             value = getattr(self, name)
@@ -136,6 +143,10 @@ class TransportConfig:
         check("max_ack_delay", 0, 16.383)
         check("active_connection_id_limit", 2, 64)
         check("initial_rtt", 0.001, 60)
+        if self.qlog_level not in ("core", "base", "extra"):
+            raise ConfigError(
+                f'qlog_level must be "core", "base" or "extra", not {self.qlog_level!r}'
+            )
         if self.congestion not in ("bbr", "cubic", "newreno") and not callable(self.congestion):
             raise ConfigError(
                 'congestion must be "cubic", "newreno", "bbr" or what makes a controller, '

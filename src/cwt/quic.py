@@ -245,7 +245,7 @@ def connect(
         True,
         partial(config.client_context().handshake, server_name),
         config.transport,
-        Host(config.random),
+        _host(config),
         config.random,
         local,
         peer,
@@ -277,7 +277,7 @@ def accept(
         False,
         config.server_context().handshake,
         config.transport,
-        Host(config.random),
+        _host(config),
         config.random,
         local,
         peer,
@@ -288,6 +288,24 @@ def accept(
         address_validated=retry_scid is not None,
         version=version,
     )
+
+
+def _host(config: Config) -> Host:
+    host = Host(config.random)
+    host.qlog = _qlog
+    return host
+
+
+def _qlog(
+    config: TransportConfig, original_destination: bytes, is_client: bool
+) -> dict[str, Any] | None:
+    """What a new connection gives ``set_qlog``; None where nobody asked for a log."""
+    directory = config.qlog_dir or os.environ.get("QLOGDIR")
+    if not directory:
+        return None
+    from cwt.qlog.files import start
+
+    return start(directory, config.qlog_level, original_destination, is_client)
 
 
 def _check_scid(scid: bytes) -> None:
@@ -368,7 +386,7 @@ def Endpoint(
     keys = [expand_label("sha256", bytes(secret), b"cwt token", b"", 32) for secret in secrets]
     if not all(len(secret) == 32 for secret in secrets):
         raise ConfigError("each of secrets must have 32 bytes")
-    return _Endpoint(
+    endpoint = _Endpoint(
         config,
         random=random,
         tls=tls,
@@ -382,3 +400,5 @@ def Endpoint(
         tokens=AddressTokens(keys, random=random),
         unix_time=None if tls is None else lambda: tls.now().timestamp(),
     )
+    endpoint.qlog = _qlog
+    return endpoint

@@ -9,6 +9,7 @@ from cwt._core.handshake cimport Handshake
 from cwt._core.idle cimport IdleTimer
 from cwt._core.keyring cimport Keyring
 from cwt._core.path cimport Paths
+from cwt._core.qlog.trace cimport Trace
 from cwt._core.recovery.ack_frequency cimport AckFrequency
 from cwt._core.recovery.acks cimport AckTrackers
 from cwt._core.recovery.loss cimport LossRecovery
@@ -43,6 +44,7 @@ cdef class Assembler:
     cdef Closing closing
     cdef IdleTimer idle
     cdef GivenToken given_token              # None until there is one
+    cdef Trace trace                         # the qlog, or None
 
     cdef object random                       # callable: so many random bytes
     cdef uint64_t noise                      # state of what the QUIC bits are made of, 0 while they are 1

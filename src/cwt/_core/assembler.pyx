@@ -352,6 +352,11 @@ cdef class Assembler:
             packet.length = <uint32_t>(draft.builder.w.pos - packet.data)
             packet.number = self.recovery.sent(draft.space).next
             end = draft.start + packet.length + TAG_LENGTH
+            if self.trace is not None:
+                self.trace.packet_sent(
+                    packet.data, packet.header_length, packet.length - packet.header_length, packet.number,
+                    draft.builder.mtu_probe, self.recovery.probes[draft.space] > 0,
+                )
             if draft.length_offset:
                 last[0] = True
                 draft.builder.w = writer(packet.data + draft.length_offset, 2)

@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from cwt._core.assembler cimport Assembler
+from cwt._core.observer cimport Observer
 from cwt._core.router cimport Router
 from cwt._core.stream.datagram cimport DatagramFlow
 
@@ -14,6 +15,7 @@ cdef inline int64_t nanoseconds(double seconds) noexcept nogil:
 cdef class Host:
     # What a connection needs of whoever drives it.
     cdef public object random
+    cdef public object qlog
     cdef int wants_to_send(self, Connection connection) except -1
     cdef int has_news(self, Connection connection) except -1
     cdef int routes_changed(self, Connection connection) except -1
@@ -30,6 +32,7 @@ cdef class Connection(Router):
     cdef bint send_listed, news_listed       # in the lists of the host
     cdef size_t timer_index                  # in the host's heap, plus one; 0 when it is not there
     cdef int64_t timer_at                    # when that timer is due, 0 for never
+    cdef Observer observer                   # turns what happens into the qlog; None without one
     cdef bytes reset_token                   # of the peer, as the host knows it
 
     cdef int take_reset(self, int64_t now) except -1
@@ -37,6 +40,7 @@ cdef class Connection(Router):
     cdef int _join_intake(self) except -1
     cdef Assembler _make_assembler(self)
     cdef void _tick(self, int64_t now) noexcept
+    cdef int _trace_to(self, object writer, str level, str title, str description, str wall_clock) except -1
     cdef int _wake(self) except -1
     cdef int _tell(self) except -1
     cdef int receive(

@@ -1,14 +1,16 @@
 from collections.abc import Callable, Iterable
 from typing import Any, final
 
+from cwt._core.qlog.trace import Trace
 from cwt._core.recovery.sent import RecordHandler
 from cwt._core.stream.datagram import DatagramFlow
 from cwt._core.wire.params import TransportParameters
-from cwt._types import Address, Buffer, RecvInfo, SendInfo, Stats
+from cwt._types import Address, Buffer, BytesWriter, RecvInfo, SendInfo, Stats
 from cwt.config import TransportConfig
 
 class Host:
     random: Callable[[int], bytes]
+    qlog: Callable[[TransportConfig, bytes, bool], dict[str, Any] | None] | None
     def __init__(self, random: Callable[[int], bytes]) -> None: ...
 
 @final
@@ -59,6 +61,16 @@ class Connection(RecordHandler):
         reset_token: bytes | None = None,
         address_validated: bool = False,
         version: int = 0,
+    ) -> None: ...
+    qlog: Trace | None
+    def set_qlog(
+        self,
+        writer: BytesWriter | Callable[[bytes], object] | None,
+        title: str | None = None,
+        description: str | None = None,
+        level: str = "base",
+        *,
+        wall_clock: str | None = None,
     ) -> None: ...
     def stats(self) -> Stats: ...
     def recv(self, datagram: Buffer, info: RecvInfo, now: float) -> int: ...

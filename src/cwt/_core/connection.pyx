@@ -12,7 +12,9 @@ from cwt._core.handshake cimport Handshake
 from cwt._core.idle cimport IdleTimer
 from cwt._core.intake cimport Intake, SHORT_CID_LENGTH
 from cwt._core.keyring cimport MAX_BATCH, Keyring
+from cwt._core.observer cimport Observer
 from cwt._core.path cimport Paths
+from cwt._core.qlog.trace cimport Trace
 from cwt._core.recovery.ack_frequency cimport AckFrequency
 from cwt._core.recovery.acks cimport AckTracker, AckTrackers
 from cwt._core.recovery.controllers cimport new_controller
@@ -60,7 +62,11 @@ cdef object internal_error(object cause):
 
 
 cdef class Host:
-    """What a connection needs of whoever drives it; this one drives a lone sans-IO connection."""
+    """What a connection needs of whoever drives it; this one drives a lone sans-IO connection.
+
+    ``qlog``, when set, gives a new connection its log: ``qlog(config, original_destination, is_client)``
+    returns the keyword arguments of ``Connection.set_qlog``, or None for no log.
+    """
 
     def __init__(self, random):
         self.random = random
@@ -149,6 +155,10 @@ cdef class Connection(Router):
         if is_client:
             self.assembler.token = self.handshake.tls.take_token()
         self._install(self.handshake.start())
+        if host.qlog is not None:
+            log = host.qlog(config, original_destination, is_client)
+            if log is not None:
+                self.set_qlog(**log)
         self._begin_early()
 
     cdef int _join_intake(self) except -1:
@@ -235,7 +245,36 @@ cdef class Connection(Router):
             noise = self.random(4)
             params.unknown[31 * (noise[0] << 8 | noise[1]) + 27] = noise[: noise[2] % 5]
             params.grease_quic_bit = True
+        self.own_params = params
         return params
+
+    def set_qlog(self, writer, title=None, description=None, level="base", *, wall_clock=None):
+        """Write what happens from now on to *writer* as qlog (JSON-SEQ); None ends it.
+
+        *writer* is called with bytes, or its ``write`` is, now and then and when the connection closes; when
+        it raises, that is the end of the log and of nothing else.  *level* is "core", "base" or "extra", how
+        important an event must be.  *wall_clock* says in RFC 3339 form when now is.  Best called before the
+        first datagram.  ValueError when *level* is none of the three.
+        """
+        if self.trace is not None:
+            self.trace.flush()
+            self.trace = self.intake.trace = self.assembler.trace = self.recovery.trace = None
+            self.observer = None
+        if writer is not None:
+            self._trace_to(writer, level, title, description, wall_clock)
+
+    cdef int _trace_to(self, object writer, str level, str title, str description, str wall_clock) except -1:
+        cdef Trace trace = Trace(
+            writer, level, self.is_client, self.intake.original_destination, title, description, wall_clock
+        )
+        self.observer = Observer(trace)
+        self.trace = self.intake.trace = self.assembler.trace = self.recovery.trace = trace
+        return 0
+
+    @property
+    def qlog(self):
+        """The qlog of this connection, for events of the layers above; None without one."""
+        return self.trace
 
     # What is known
 
@@ -412,6 +451,8 @@ cdef class Connection(Router):
             self.started = True
             self.idle.last = now
             self.handshake_deadline = now + <int64_t>(<double>self.config.handshake_timeout * 1e9)
+        if self.observer is not None:
+            self.observer.begin(self, now)
 
     cdef int _wake(self) except -1:
         # The application did something that may have to be sent.
@@ -455,6 +496,8 @@ cdef class Connection(Router):
             return 0
         self.processing = True
         self.datagrams.now = now
+        if self.trace is not None:
+            self.trace.datagrams(False, length, segment_size, ecn)
         try:
             self.intake.receive(self, data, length, segment_size, remote, local, ecn, now)
         except TransportError as error:
@@ -463,6 +506,8 @@ cdef class Connection(Router):
             self._fail(internal_error(error))
         finally:
             self.processing = False
+        if self.observer is not None:
+            self.observer.look(self, now)
         if not self.send_listed:
             self.host.wants_to_send(self)
         self._tell()
@@ -477,7 +522,11 @@ cdef class Connection(Router):
     cdef int take_reset(self, int64_t now) except -1:
         # The host found a stateless reset that is for this connection.
         self._tick(now)
+        if self.trace is not None:
+            self.trace.reset_received(0)
         self.on_stateless_reset()
+        if self.observer is not None:
+            self.observer.look(self, now)
         self._wake()
         return self._tell()
 
@@ -516,6 +565,9 @@ cdef class Connection(Router):
             self._fail(error)
         except Exception as error:
             self._abandon(error)
+        if self.observer is not None:
+            self.trace.datagrams(True, total, segment_size[0], -1)
+            self.observer.look(self, now)
         if self.streams.writable_list or self.news or self.datagrams.news:
             self._tell()
         return total
@@ -587,12 +639,16 @@ cdef class Connection(Router):
             if now >= self.closing.deadline:
                 self.closing.finish(self.closing.error)
                 self.news = True
+                if self.observer is not None:
+                    self.observer.look(self, now)
                 self._tell()
             return 0
         try:
             self._run_timers(now)
         except Exception as error:
             self._abandon(error)
+        if self.observer is not None:
+            self.observer.look(self, now)
         if not self.send_listed:
             self.host.wants_to_send(self)
         self._tell()

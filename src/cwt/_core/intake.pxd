@@ -6,6 +6,7 @@ from cwt._core.cid cimport LocalIds, RemoteIds
 from cwt._core.handshake cimport Handshake
 from cwt._core.keyring cimport Keyring, Opened
 from cwt._core.path cimport Paths
+from cwt._core.qlog.trace cimport Drop, Trace
 from cwt._core.recovery.acks cimport AckTrackers
 from cwt._core.recovery.loss cimport LossRecovery
 from cwt._core.recovery.sent cimport RecordHandler
@@ -37,6 +38,7 @@ cdef class Intake:
     cdef RemoteIds remote_ids
     cdef Paths paths
     cdef Versions versions
+    cdef Trace trace                         # the qlog, or None
 
     cdef bint is_client
     cdef bint any_bit                        # packets with a QUIC bit of 0 are taken (RFC 9287)
@@ -77,6 +79,7 @@ cdef class Intake:
     cdef int _keep(
         self, uint8_t* data, size_t length, object remote, object local, int ecn
     ) except -1
+    cdef int _drop(self, const uint8_t* data, size_t length, Drop trigger) except -1
     cdef int replay(self, PacketHandler handler, int64_t now) except -1
     cdef int _check_reset(self, PacketHandler handler, const uint8_t* data, size_t length) except -1
     cdef int _on_retry(

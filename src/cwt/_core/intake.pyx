@@ -6,6 +6,9 @@ from libc.string cimport memcmp, memcpy
 
 from cwt._core.crypto.aead cimport SAMPLE_LENGTH
 from cwt._core.keyring cimport MAX_BATCH, Opened
+from cwt._core.qlog.trace cimport (
+    DROP_DECRYPTION, DROP_GENERAL, DROP_INVALID, DROP_KEY, DROP_REJECTED, DROP_UNSUPPORTED, Drop,
+)
 from cwt._core.recovery.sent cimport RecordHandler
 from cwt._core.wire.packet cimport (
     HANDSHAKE, Header, INITIAL, MIN_INITIAL_SIZE, MIN_RESET_SIZE, ONE_RTT, RETRY, RETRY_TAG_LENGTH,
@@ -67,7 +70,8 @@ cdef class Intake:
         cdef uint8_t masks[MAX_BATCH * SAMPLE_LENGTH]
         cdef size_t size, offset = 0, run, end, i
         if self.server is not None and remote is not self.server and remote != self.server:
-            return 0                         # Section 9: servers do not move
+            # Section 9: servers do not move.
+            return self._drop(data, length, DROP_REJECTED)
         while offset < length:
             run = 0
             end = offset
@@ -112,14 +116,14 @@ cdef class Intake:
         cdef const uint8_t* destination = NULL
         while length:
             if not parse_header(data, length, SHORT_CID_LENGTH, &header):
-                return 0
+                return self._drop(data, length, DROP_INVALID)
             if destination == NULL:
                 destination = header.dcid
                 destination_length = header.dcid_length
             elif header.dcid_length != destination_length or (
                 memcmp(header.dcid, destination, destination_length) != 0
             ):
-                return 0                     # Section 12.2
+                return self._drop(data, length, DROP_GENERAL)    # Section 12.2
             if header.type == ONE_RTT:
                 if not self.keys.can_read(2):
                     return self._keep(data, length, remote, local, ecn)
@@ -130,13 +134,13 @@ cdef class Intake:
             if header.type == VERSION_NEGOTIATION:
                 return self._on_version_negotiation(handler, &header)
             if not data[0] & 0x40 and not self.any_bit:
-                return 0
+                return self._drop(data, length, DROP_INVALID)
             if header.version != self.versions.chosen and not self._may_be_ours(&header):
-                return 0
+                return self._drop(data, length, DROP_UNSUPPORTED)
             if header.type == RETRY:
                 return self._on_retry(handler, data, length, &header)
             if header.type == INITIAL and not self.is_client and whole < MIN_INITIAL_SIZE:
-                return 0                     # Section 14.1
+                return self._drop(data, length, DROP_INVALID)    # Section 14.1
             self._long(handler, data, &header, remote, local, ecn, now)
             data += header.end
             length -= header.end
@@ -149,7 +153,7 @@ cdef class Intake:
         cdef Opened opened
         cdef int result
         if not data[0] & 0x40 and not self.any_bit:
-            return 0
+            return self._drop(data, length, DROP_INVALID)
         if not self.is_client and not self.handshake.complete:
             # RFC 9001 Section 5.7: not before the client's Finished.
             return self._keep(data, length, remote, local, ecn)
@@ -157,8 +161,7 @@ cdef class Intake:
             2, data, length, 1 + SHORT_CID_LENGTH, mask, self.acks.application.largest + 1, &opened
         )
         if result == 0:
-            self._check_reset(handler, data, length)
-            return 0
+            return self._check_reset(handler, data, length)
         if result == 2:
             if not self.handshake.complete or (
                 self.keys.key_updates and self.keys.write_phase_start == self.recovery.application.next
@@ -179,22 +182,22 @@ cdef class Intake:
         if header.type == ZERO_RTT:
             return self._early(handler, data, header, remote, local, ecn, now)
         if header.type == INITIAL and self.is_client and header.token_length:
-            return 0                         # Section 17.2.2
+            return self._drop(data, header.end, DROP_INVALID)    # Section 17.2.2
         if self.peer_source is not None and header.scid[:header.scid_length] != self.peer_source:
-            return 0                         # Section 7.2
+            return self._drop(data, header.end, DROP_INVALID)    # Section 7.2
         if not self.keys.can_read(space):
             if space == 1 and not self.handshake.complete:
                 return self._keep(data, header.end, remote, local, ecn)
-            return 0
+            return self._drop(data, header.end, DROP_KEY)
         if header.end < header.number_offset + 4 + SAMPLE_LENGTH:
-            return 0
+            return self._drop(data, header.end, DROP_INVALID)
         if space == 0 and not self._select_initial(header.version):
-            return 0
+            return self._drop(data, header.end, DROP_KEY)
         self.keys.mask(space, data + header.number_offset + 4, mask, 1)
         if not self.keys.open(
             space, data, header.end, header.number_offset, mask, self.acks.of(space).largest + 1, &opened
         ):
-            return 0
+            return self._drop(data, header.end, DROP_DECRYPTION)
         if self.is_client:
             self.server = remote
             if header.version != self.versions.chosen:
@@ -234,23 +237,23 @@ cdef class Intake:
         cdef Opened opened
         cdef uint8_t mask[SAMPLE_LENGTH]
         if self.is_client or header.version != self.versions.original:
-            return 0                         # RFC 9369 Section 4.1
+            return self._drop(data, header.end, DROP_UNSUPPORTED)    # RFC 9369 Section 4.1
         if not self.keys.can_read(EARLY):
             if not self.keys.can_read(1) and not self.handshake.complete:
-                self._keep(data, header.end, remote, local, ecn)
-            return 0
+                return self._keep(data, header.end, remote, local, ecn)
+            return self._drop(data, header.end, DROP_KEY)
         if header.scid[:header.scid_length] != self.peer_source or (
             header.end < header.number_offset + 4 + SAMPLE_LENGTH
         ):
-            return 0
+            return self._drop(data, header.end, DROP_INVALID)
         self.keys.on_timeout(now)
         if not self.keys.can_read(EARLY):
-            return 0
+            return self._drop(data, header.end, DROP_KEY)
         self.keys.mask(EARLY, data + header.number_offset + 4, mask, 1)
         if not self.keys.open(
             EARLY, data, header.end, header.number_offset, mask, self.acks.application.largest + 1, &opened
         ):
-            return 0
+            return self._drop(data, header.end, DROP_DECRYPTION)
         self.early = True
         try:
             handler.on_packet(2, &opened, remote, local, ecn, now)
@@ -260,11 +263,20 @@ cdef class Intake:
 
     cdef int _keep(self, uint8_t* data, size_t length, object remote, object local, int ecn) except -1:
         # For when its keys are known; bounded.
-        if len(self.undecryptable) < MAX_UNDECRYPTABLE and (
-            self.undecryptable_bytes + length <= MAX_UNDECRYPTABLE_BYTES
+        if len(self.undecryptable) >= MAX_UNDECRYPTABLE or (
+            self.undecryptable_bytes + length > MAX_UNDECRYPTABLE_BYTES
         ):
-            self.undecryptable_bytes += length
-            self.undecryptable.append((data[:length], remote, local, ecn))
+            return self._drop(data, length, DROP_KEY)
+        self.undecryptable_bytes += length
+        self.undecryptable.append((data[:length], remote, local, ecn))
+        if self.trace is not None:
+            self.trace.packet_buffered(data, length)
+        return 0
+
+    cdef int _drop(self, const uint8_t* data, size_t length, Drop trigger) except -1:
+        # A packet that means nothing to us.
+        if self.trace is not None:
+            self.trace.packet_dropped(data, length, trigger)
         return 0
 
     cdef int replay(self, PacketHandler handler, int64_t now) except -1:
@@ -285,8 +297,10 @@ cdef class Intake:
     cdef int _check_reset(self, PacketHandler handler, const uint8_t* data, size_t length) except -1:
         # An undecryptable packet that ends with a token of the peer's (Section 10.3.1).
         if length >= MIN_RESET_SIZE and self.remote_ids.is_reset_token(data + length - 16):
-            handler.on_stateless_reset()
-        return 0
+            if self.trace is not None:
+                self.trace.reset_received(length)
+            return handler.on_stateless_reset()
+        return self._drop(data, length, DROP_DECRYPTION)
 
     cdef int _on_retry(
         self, PacketHandler handler, const uint8_t* data, size_t length, Header* header
@@ -299,6 +313,8 @@ cdef class Intake:
             header.version, self.original_destination, packet[:length - RETRY_TAG_LENGTH]
         ) != packet[length - RETRY_TAG_LENGTH:]:
             return 0
+        if self.trace is not None:
+            self.trace.retry_received(data, length)
         self.retry_source = header.scid[:header.scid_length]
         self.remote_ids.start(self.retry_source)
         self.keys.set_initial(header.version, self.retry_source, True)
@@ -320,4 +336,6 @@ cdef class Intake:
         ]
         if self.versions.chosen in versions:
             return 0
+        if self.trace is not None:
+            self.trace.versions_received(versions)
         return handler.on_versions(versions)

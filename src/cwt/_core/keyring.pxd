@@ -11,6 +11,7 @@ cdef enum:
 # A packet that was authentic.
 cdef struct Opened:
     uint64_t number
+    const uint8_t* header
     const uint8_t* payload
     size_t length
 

@@ -142,6 +142,7 @@ cdef class Keyring:
         if first & (0x0C if first & 0x80 else 0x18):
             raise TransportError(TransportErrorCode.PROTOCOL_VIOLATION, "reserved header bits are set")
         opened.number = packet.number
+        opened.header = data
         opened.payload = data + packet.header_length
         opened.length = end - packet.header_length - TAG_LENGTH
         if space == 2 and key is self.next_read:

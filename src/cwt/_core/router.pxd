@@ -10,6 +10,7 @@ from cwt._core.idle cimport IdleTimer
 from cwt._core.intake cimport Intake, PacketHandler
 from cwt._core.keyring cimport Keyring, Opened
 from cwt._core.path cimport Paths
+from cwt._core.qlog.trace cimport Trace
 from cwt._core.recovery.ack_frequency cimport AckFrequency
 from cwt._core.recovery.acks cimport AckTrackers
 from cwt._core.recovery.loss cimport LossRecovery
@@ -43,6 +44,8 @@ cdef class Router(PacketHandler):
     cdef Closing closing
     cdef IdleTimer idle
     cdef GivenToken given_token              # None until there is one
+    cdef Trace trace                         # the qlog, or None
+    cdef object own_params                   # our transport parameters, until the handshake is confirmed
     cdef object peer_params                  # TransportParameters once known
     cdef object early_params                 # those remembered, while the answer to 0-RTT is not known
     cdef readonly uint64_t peer_max_datagram_frame_size

@@ -6,6 +6,7 @@ from libc.string cimport memset
 from cwt._core.closing cimport CLOSING, OPEN
 from cwt._core.intake cimport EARLY, PacketHandler, SHORT_CID_LENGTH
 from cwt._core.keyring cimport Opened
+from cwt._core.qlog.trace cimport DROP_DUPLICATE
 from cwt._core.recovery.acks cimport AckTracker
 from cwt._core.recovery.controllers cimport new_controller
 from cwt._core.path cimport Path
@@ -86,7 +87,13 @@ cdef class Router(PacketHandler):
         cdef bint eliciting = False, probing = True, newest
         cdef uint64_t news = self.handshake.news
         if acks.is_duplicate(opened.number):
+            if self.trace is not None:
+                self.trace.packet_dropped(opened.header, opened.length, DROP_DUPLICATE)
             return 0
+        if self.trace is not None:
+            self.trace.packet_received(
+                opened.header, opened.payload - opened.header, opened.length, opened.number
+            )
         self.packets_received += 1
         self.idle.on_received(now)
         if self.closing.state != OPEN:
@@ -518,6 +525,7 @@ cdef class Router(PacketHandler):
             return 0
         self.handshake.confirm()
         self.make_tls = None
+        self.own_params = None
         self.recovery.handshake_confirmed = True
         self.recovery.peer_validated = True
         if self.keys.can_read(0):

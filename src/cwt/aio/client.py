@@ -19,7 +19,7 @@ import cwt.webtransport as webtransport
 from cwt.aio.connection import Connection
 from cwt.aio.endpoint import Endpoint
 from cwt.aio.headers import Headers, HeadersLike, header_list
-from cwt.aio.options import Url, certificate_hash, parse_url, protocol_list, refuse
+from cwt.aio.options import Url, certificate_hash, parse_url, protocol_list, refuse, with_qlog
 from cwt.aio.session import Session
 from cwt.config import Config
 from cwt.errors import (
@@ -215,7 +215,8 @@ class connect:
     ``verify(public_key_der, host)``), in a certificate or without one (RFC 7250).
     *client_cert* and *client_key* are PEM files (or their content) for servers that ask for them, and so is
     *raw_public_key*, a private key, for servers that know its public key.
-    TLS secrets go to *keylog_file*, or to the file that SSLKEYLOGFILE names.  TLS sessions are resumed from
+    TLS secrets go to *keylog_file*, or to the file that SSLKEYLOGFILE names, a qlog file of the connection
+    into *qlog_dir*, or the directory that QLOGDIR names.  TLS sessions are resumed from
     *session_cache*, a :class:`SessionCache` that calls may share; without it only ``async for`` does so.
 
     *config* has all limits and timers; without it, a PING every 15 s of silence keeps the session open.
@@ -241,6 +242,7 @@ class connect:
         client_key: PemSource | None = None,
         raw_public_key: tls.Identity | PemSource | object = None,
         keylog_file: str | os.PathLike[str] | TextWriter | None = None,
+        qlog_dir: str | os.PathLike[str] | None = None,
         session_cache: SessionCache | None = None,
         config: Config | None = None,
         open_timeout: float | None = 10,
@@ -271,7 +273,7 @@ class connect:
             keylog_file=keylog_file,
             session_cache=session_cache,
         )
-        self._config = config or Config(keep_alive_interval=_KEEP_ALIVE)
+        self._config = with_qlog(config or Config(keep_alive_interval=_KEEP_ALIVE), qlog_dir)
         self._open_timeout = open_timeout
         self._close_timeout = 3600.0 if close_timeout is None else close_timeout
         self._address = address or self._url.host

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
+from os import PathLike
 from typing import NamedTuple
 from urllib.parse import quote, urlsplit
 
+from cwt.config import Config
 from cwt.errors import ConfigError
 
-__all__ = ["Url", "certificate_hash", "parse_url", "protocol_list", "refuse"]
+__all__ = ["Url", "certificate_hash", "parse_url", "protocol_list", "refuse", "with_qlog"]
 
 _INSTEAD = {
     "additional_headers": "pass headers=",
@@ -117,3 +120,8 @@ def certificate_hash(value: bytes | str | Mapping[str, bytes]) -> bytes:
     if len(value) != 32:
         raise ConfigError(f"a SHA-256 hash has 32 bytes, not {len(value)}")
     return bytes(value)
+
+
+def with_qlog(config: Config, directory: str | PathLike[str] | None) -> Config:
+    """*config*, with qlog files going to *directory* if there is one."""
+    return config if directory is None else dataclasses.replace(config, qlog_dir=directory)

@@ -29,7 +29,7 @@ import cwt.webtransport as webtransport
 from cwt.aio.connection import Connection
 from cwt.aio.endpoint import Endpoint
 from cwt.aio.incoming import Incoming
-from cwt.aio.options import protocol_list, refuse
+from cwt.aio.options import protocol_list, refuse, with_qlog
 from cwt.aio.request import SessionRequest
 from cwt.aio.routes import Handler, Origins, Routes
 from cwt.aio.session import FAILURE_CODE, Session, check_close
@@ -449,7 +449,8 @@ class serve:
     callable ``verify(chain_der, server_name)``, one that it does not refuse by raising;
     *client_public_keys* are the keys of clients with a raw public key.  With ``client_auth="optional"``
     they may also have none: see :attr:`Session.peer_certificates`.  TLS secrets go to *keylog_file*, or to
-    the file that SSLKEYLOGFILE names.
+    the file that SSLKEYLOGFILE names, a qlog file of each connection into *qlog_dir*, or the directory that
+    QLOGDIR names.
 
     Processes that share *secrets*, of 32 bytes each, resume each other's TLS sessions and take each
     other's address validation tokens; kept over a restart, clients learn at once that their connections
@@ -484,6 +485,7 @@ class serve:
         client_public_keys: Sequence[PublicKeySource] | VerifyKeyCallback = (),
         client_auth: ClientAuth = "required",
         keylog_file: str | os.PathLike[str] | TextWriter | None = None,
+        qlog_dir: str | os.PathLike[str] | None = None,
         secrets: Sequence[bytes] = (),
         retry: str = "auto",
         origins: Iterable[str | re.Pattern[str]] | None = None,
@@ -527,7 +529,7 @@ class serve:
             ],
         )
         self._options: dict[str, Any] = {
-            "config": config or Config(),
+            "config": with_qlog(config or Config(), qlog_dir),
             "limits": limits or Limits(),
             "origins": Origins(origins),
             "protocols": protocol_list(protocols),

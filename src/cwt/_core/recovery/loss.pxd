@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from cwt._core.qlog.trace cimport Trace
 from cwt._core.recovery.congestion cimport CongestionController
 from cwt._core.recovery.ecn cimport Ecn, EcnCounts
 from cwt._core.recovery.mtu cimport PathMtu
@@ -28,6 +29,7 @@ cdef class LossRecovery:
     cdef readonly CongestionController congestion
     cdef readonly Pacer pacer
     cdef readonly Ecn ecn
+    cdef Trace trace                         # the qlog, or None
     cdef PathMtu mtu
     cdef readonly uint8_t slot
     cdef list others                         # PathRecovery objects of the other paths; or None

@@ -162,6 +162,8 @@ cdef class LossRecovery:
             self.largest_acked[space] = ack.largest
             if self.ecn.on_ack(&self.ecn_counts[space], ack, new.marked, new.unmarked):
                 self.congestion.on_congestion_experienced(new.newest, now)
+        if self.trace is not None:
+            self.trace.acked(space)
         if largest_time >= 0 and new.eliciting:
             if not self.rtt.has_sample:
                 self.first_sample_time = now
@@ -217,6 +219,8 @@ cdef class LossRecovery:
                 if copy.size > self.mtu.base:
                     self.mtu.on_packet_acked(copy.number, copy.size)
                 self.congestion.on_acked(copy.size, copy.time, limited, self.rtt, now)
+            if self.trace is not None:
+                self.trace.packet_acked(copy.number)
             for i in range(copy.frame_count):
                 handler.record_acked(s.frame(&copy, i), space)
         return 0
@@ -236,6 +240,11 @@ cdef class LossRecovery:
         s.settle(p, 0)
         self.packets_lost += 1
         self.bytes_lost += copy.size
+        if self.trace is not None:
+            self.trace.packet_lost(
+                space, copy.number, self.largest_acked[space] < <int64_t>copy.number + PACKET_THRESHOLD,
+                copy.flags & MTU_PROBE,
+            )
         if copy.path != self.slot:
             self._settle_elsewhere(&copy, True)
         else:
