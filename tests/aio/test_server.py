@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import cwt
+from cwt import quic
 from cwt.aio.connection import Connection
 from cwt.tls.development import development_certificate
 from tests.aio.conftest import Pair, Start, echo, until
@@ -355,6 +357,69 @@ class TestEnd:
         assert error.remote
         assert error.code == cwt.H3ErrorCode.NO_ERROR
         assert loopback.server.stats().connections == 0
+
+
+class TestAddressValidation:
+    @pytest.mark.parametrize("retry", ["auto", "always", "never"])
+    async def test_policies(self, start: Start, retry: str) -> None:
+        loopback = await start(echo, retry=retry)
+        cache = cwt.SessionCache()
+        retried = []
+        for _ in range(2):
+            async with loopback.connect(session_cache=cache) as session:
+                stream = await session.open_bi()
+                await stream.write(b"data")
+                await stream.finish()
+                assert await stream.read() == b"data"
+                parameters = session._connection.quic.peer_transport_parameters
+                retried.append(parameters.retry_source_connection_id is not None)
+        assert retried == [retry == "always", False]
+
+    async def test_load(self, start: Start) -> None:
+        loopback = await start(echo, limits=cwt.Limits(max_unvalidated=1))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+            # The beginning of a handshake that goes no further.
+            half = quic.connect(
+                "half", b"half-way", silent.getsockname(), (loopback.host, loopback.server.port),
+                quic.Config(alpn=[b"h3"], verify=False),
+            )  # fmt: skip
+            while (out := half.send(0.0)) is not None:
+                silent.sendto(out[0], out[1].to)
+            silent.settimeout(5)
+            await asyncio.to_thread(silent.recv, 2048)
+            async with loopback.connect() as session:
+                parameters = session._connection.quic.peer_transport_parameters
+                assert parameters.retry_source_connection_id is not None
+
+    async def test_a_restart_ends_old_connections_and_takes_old_tokens(self, start: Start) -> None:
+        cache = cwt.SessionCache()
+        options: dict[str, Any] = {"retry": "always", "secrets": [bytes(range(32))]}
+        loopback = await start(echo, **options)
+        session = await loopback.connect(session_cache=cache)
+        stream = await session.open_bi()
+        await stream.write(b"data")
+        assert await stream.read(4) == b"data"
+        for endpoint in loopback.server._endpoints:
+            endpoint.close()  # as if the process had died
+        address = ("127.0.0.1", session.remote_address[1])
+        async with cwt.serve(echo, *address, dev=True, **options) as restarted:
+            with pytest.raises(cwt.StatelessReset):
+                async with asyncio.timeout(5):
+                    await stream.write(b"is anybody there?")
+                    await stream.read(1)
+            assert restarted.dev is not None
+            async with cwt.connect(
+                f"https://127.0.0.1:{address[1]}/",
+                session_cache=cache,
+                server_certificate_hashes=[restarted.dev.sha256],
+            ) as session:
+                parameters = session._connection.quic.peer_transport_parameters
+                assert parameters.retry_source_connection_id is None
+
+    @pytest.mark.parametrize("options", [{"secrets": [b"short"]}, {"retry": "sometimes"}])
+    def test_mistakes(self, options: dict[str, Any]) -> None:
+        with pytest.raises(cwt.ConfigError, match=r"32 bytes|always"):
+            cwt.serve(echo, dev=True, **options)
 
 
 class TestCertificates:
