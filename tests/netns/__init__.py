@@ -1,0 +1,1 @@
+"""Client and server in network namespaces of their own, joined by real interfaces of the kernel."""
