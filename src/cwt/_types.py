@@ -44,22 +44,34 @@ class Stats(NamedTuple):
 
     packets_sent: int
     packets_received: int
+    """Authentic ones, each once."""
     packets_lost: int
+    """Sent and declared lost (RFC 9002 Section 6.1)."""
     bytes_sent: int
+    """Of UDP payload; so are the other bytes."""
     bytes_received: int
+    """In all datagrams, those that were dropped too."""
     bytes_lost: int
     bytes_acked: int
     smoothed_rtt: float
+    """Of the path in use, as the three that follow (RFC 9002 Section 5); before there is a sample, what is
+    assumed."""
     rtt_variation: float
     min_rtt: float
     latest_rtt: float
     congestion_window: int
+    """Bytes that may be in flight on the path in use."""
     bytes_in_flight: int
     pto_count: int
+    """Probe timeouts since the last acknowledgement (RFC 9002 Section 6.2)."""
     datagrams_dropped_incoming: int
+    """DATAGRAM frames dropped because the application was slow to take them."""
     datagrams_dropped_outgoing: int
+    """The same, because they could not be sent fast enough."""
     datagrams_lost: int
+    """Sent in packets that were lost."""
     streams: int
+    """That are open now."""
     mtu: int
     """Bytes of UDP payload of the largest datagram the path is known to take (RFC 9000 Section 14)."""
     ecn: str
@@ -72,3 +84,41 @@ class Stats(NamedTuple):
     """Received packets with ECT(0), in all packet number spaces; and so on."""
     received_ect1: int
     received_ce: int
+    packets_dropped: int
+    """Received and not read: no key, not authentic, malformed, from a wrong address."""
+    packets_retransmitted: int
+    """Sent with stream or handshake data that had been sent before."""
+    stream_bytes_retransmitted: int
+    datagrams_sent: int
+    """DATAGRAM frames (RFC 9221)."""
+    datagrams_received: int
+    paths: int
+    """Paths the connection has used, the present one included."""
+    streams_reset: int
+    """RESET_STREAM frames due to us: our streams that we abandoned, or were asked to."""
+    streams_reset_by_peer: int
+    """RESET_STREAM frames received."""
+    streams_stopped: int
+    """Streams that we asked the peer not to send on (STOP_SENDING)."""
+    streams_stopped_by_peer: int
+    """STOP_SENDING frames received."""
+    data_blocked_sent: int
+    """How often the peer's connection limit stopped us and we said so (RFC 9000 Section 19.12)."""
+    data_blocked_received: int
+    stream_data_blocked_sent: int
+    """How often a stream's limit did (RFC 9000 Section 19.13)."""
+    stream_data_blocked_received: int
+    streams_blocked_bidi_received: int
+    """How often the peer wanted to open more bidirectional streams than it may."""
+    streams_blocked_uni_received: int
+    path_challenges_received: int
+    amplification_limited: int
+    """How often the anti-amplification limit stopped us (RFC 9000 Section 8.1)."""
+    bytes_in_flight_duration: float
+    """Seconds in which something was in flight, up to the last time that nothing was."""
+    handshake_duration: float | None
+    """Seconds from the first datagram to the complete handshake; None before it is."""
+    key_updates: int
+    """RFC 9001 Section 6."""
+    early_data_accepted: bool
+    """Whether the server took 0-RTT data."""

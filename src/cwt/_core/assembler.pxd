@@ -60,6 +60,10 @@ cdef class Assembler:
     cdef bint streams_turn                   # the packet before began with datagrams
     cdef bint handshake_sent                 # a Handshake packet went out
     cdef uint64_t packets_sent, bytes_sent
+    cdef uint64_t packets_repeated           # that carried what had been sent before
+    cdef uint64_t stream_bytes_repeated
+    cdef uint64_t times_limited              # by the anti-amplification limit
+    cdef bint is_limited
 
     cdef uint8_t _quic_bit(self) noexcept
     cdef int _look(self) except -1

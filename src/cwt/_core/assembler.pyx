@@ -60,7 +60,10 @@ cdef class Assembler:
         cdef size_t total = 0, size = capacity, count = 0, sealed = 0
         cdef bint last = False
         if not self.may_send():
+            self.times_limited += not self.is_limited
+            self.is_limited = True
             return 0
+        self.is_limited = False
         if self.keys.limit_near() and not self.keys.update(self.recovery.application.next):
             self.keys.check_limit()
         self.pacing_at = 0
@@ -369,6 +372,9 @@ cdef class Assembler:
 
     cdef int _sent(self, Draft* draft, uint32_t size, int64_t now) except -1:
         self.packets_sent += 1
+        if draft.builder.repeats:
+            self.packets_repeated += 1
+            self.stream_bytes_repeated += draft.builder.repeated
         self.recovery.on_sent(draft.space, &draft.builder, size, now)
         if draft.builder.ack_eliciting:
             self.acks_only = 0

@@ -29,6 +29,10 @@ from cwt._core.stream.datagram cimport DatagramFlow, Datagrams
 from cwt._core.stream.streams cimport Streams
 from cwt._core.versions cimport Versions
 from cwt._core.wire.cursor cimport varint_length
+from cwt._core.wire.frame cimport (
+    DATA_BLOCKED, PATH_CHALLENGE, RESET_STREAM, STOP_SENDING, STREAMS_BLOCKED_BIDI, STREAMS_BLOCKED_UNI,
+    STREAM_DATA_BLOCKED,
+)
 from cwt._core.wire.packet cimport VERSION_1
 
 from cwt._core.wire.params import TransportParameters
@@ -443,13 +447,24 @@ cdef class Connection(Router):
             self.datagrams.dropped_incoming, self.datagrams.outgoing.dropped, self.datagrams.lost,
             len(self.streams.by_id), self.paths.current.mtu.size, ecn.name(), ecn.sent, ecn.ce,
             self.acks.with_codepoint(0), self.acks.with_codepoint(1), self.acks.with_codepoint(2),
+            self.intake.packets_dropped, self.assembler.packets_repeated,
+            self.assembler.stream_bytes_repeated, self.datagrams.sent, self.datagrams.received,
+            self.paths.slots + 1,
+            self.streams.resets_sent, self._heard(RESET_STREAM),
+            self.streams.stops_sent, self._heard(STOP_SENDING),
+            self.streams.data_blocked_sent, self._heard(DATA_BLOCKED),
+            self.streams.stream_data_blocked_sent, self._heard(STREAM_DATA_BLOCKED),
+            self._heard(STREAMS_BLOCKED_BIDI), self._heard(STREAMS_BLOCKED_UNI),
+            self._heard(PATH_CHALLENGE), self.assembler.times_limited, self.recovery.flight_time / 1e9,
+            (self.established_at - self.started_at) / 1e9 if self.is_established else None,
+            self.keys.key_updates, bool(self.handshake.tls.early_data_accepted),
         )
 
     cdef void _tick(self, int64_t now) noexcept:
         # The clock starts with the first call that tells the time.
         if not self.started:
             self.started = True
-            self.idle.last = now
+            self.idle.last = self.started_at = now
             self.handshake_deadline = now + <int64_t>(<double>self.config.handshake_timeout * 1e9)
         if self.observer is not None:
             self.observer.begin(self, now)

@@ -61,6 +61,7 @@ cdef class CryptoStream:
             else:
                 try:
                     out.lost.subtract(offset, offset + length)
+                    p.repeats = True
                 except MemoryError:
                     break
             written = True

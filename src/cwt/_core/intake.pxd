@@ -50,6 +50,7 @@ cdef class Intake:
     cdef bint early                          # the packet being read came in 0-RTT
     cdef const uint8_t* packet_destination   # Destination Connection ID of the 1-RTT packet being read
     cdef uint64_t bytes_received
+    cdef uint64_t packets_dropped
     cdef size_t datagram_length              # of the one being read
     cdef object server                       # a client's: where its answers come from, None before the first
 

@@ -275,6 +275,7 @@ cdef class Intake:
 
     cdef int _drop(self, const uint8_t* data, size_t length, Drop trigger) except -1:
         # A packet that means nothing to us.
+        self.packets_dropped += 1
         if self.trace is not None:
             self.trace.packet_dropped(data, length, trigger)
         return 0

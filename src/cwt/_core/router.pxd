@@ -52,6 +52,8 @@ cdef class Router(PacketHandler):
     cdef bint news                           # something for the application
     cdef readonly bint is_established
     cdef uint64_t packets_received
+    cdef uint32_t controls[0x20]             # received frames of these types that _on_control has seen
+    cdef int64_t started_at, established_at  # nanoseconds
 
     cdef int _process_payload(self, int space, Opened* opened, int64_t now, bint* eliciting, bint* probing) except -1
     cdef int64_t _ack_delay(self, uint64_t encoded) noexcept
@@ -75,6 +77,7 @@ cdef class Router(PacketHandler):
     cdef int _on_path_changed(self) except -1
     cdef int _follow_mtu(self, int64_t now) except -1
     cdef int64_t _pto(self) noexcept
+    cdef uint32_t _heard(self, int type) noexcept
     cdef int _issue_ids(self) except -1
     cdef tuple new_connection_id(self)
     cdef int start_over(self) except -1

@@ -1,6 +1,6 @@
 """What received packets mean: frames to their owners, and the course of the handshake (RFC 9000)."""
 
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memset
 
 from cwt._core.closing cimport CLOSING, OPEN
@@ -75,6 +75,10 @@ cdef class Router(PacketHandler):
 
     What a packet carried goes back to the component that wrote it when it is acknowledged or lost.
     """
+
+    cdef uint32_t _heard(self, int type) noexcept:
+        # How many frames of a control *type* were received.
+        return self.controls[type]
 
     cdef int64_t _pto(self) noexcept:
         return self.recovery.rtt.pto(self.handshake.confirmed)
@@ -296,6 +300,8 @@ cdef class Router(PacketHandler):
         cdef uint64_t a = 0, b = 0
         cdef const uint8_t* raw = NULL
         cdef bint ok
+        if type < 0x20:
+            self.controls[type] += 1
         if type == RESET_STREAM:
             ok = read_reset_stream(r, &control)
             if ok:
@@ -437,6 +443,7 @@ cdef class Router(PacketHandler):
             self._apply_peer_params()
         if self.handshake.complete and not self.is_established:
             self.is_established = True
+            self.established_at = now
             self.news = True
             self._issue_ids()
             if not self.is_client:

@@ -52,6 +52,8 @@ cdef class LossRecovery:
     cdef readonly uint64_t packets_lost
     cdef readonly uint64_t bytes_lost
     cdef readonly uint64_t bytes_acked
+    cdef int64_t flight_start                # since when something is in flight, -1 for not
+    cdef readonly int64_t flight_time        # how long there was something, until that
 
     cdef int follow(self, PathRecovery path, PathMtu mtu) except -1
     cdef PathRecovery of(self, uint8_t slot)

@@ -33,6 +33,7 @@ cdef class LossRecovery:
         self.follow(path, mtu)
         self.is_client = is_client
         self.peer_validated = not is_client
+        self.flight_start = -1
         self.initial = SentPackets()
         self.handshake = SentPackets()
         self.application = SentPackets()
@@ -109,6 +110,8 @@ cdef class LossRecovery:
                 self.congestion.rates.on_sent(
                     self.sent(space).new_state(), size, self.bytes_in_flight, now
                 )
+            if self.flight_start < 0:
+                self.flight_start = now
             self.bytes_in_flight += size
             self.pacer.on_sent(size)
         else:
@@ -179,6 +182,9 @@ cdef class LossRecovery:
             self.congestion.rates.clear()
         if self.peer_validated or not self.is_client:
             self.pto_count = 0
+        if self.bytes_in_flight == 0 and self.flight_start >= 0:
+            self.flight_time += now - self.flight_start
+            self.flight_start = -1
         s.trim()
         return 0
 

@@ -42,6 +42,7 @@ cdef class Datagrams:
     cdef readonly uint64_t our_max_frame_size
     cdef public uint64_t peer_max_frame_size
     cdef readonly uint64_t dropped_incoming
+    cdef readonly uint64_t sent, received
     cdef public uint64_t lost
     cdef int64_t now                         # when the packet being read came
     cdef bint crowded                        # the application was told to wait

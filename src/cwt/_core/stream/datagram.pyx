@@ -194,6 +194,7 @@ cdef class Datagrams:
             raise TransportError(
                 TransportErrorCode.PROTOCOL_VIOLATION, "a datagram larger than allowed", DATAGRAM
             )
+        self.received += 1
         flow = self._flow_of(frame)
         if flow is not None:
             queue = flow
@@ -262,6 +263,7 @@ cdef class Datagrams:
             written += 1
         if written:
             record(p, DATAGRAM, 0, 0, written, False)
+            self.sent += written
         if self.crowded and not queue.is_crowded(4):
             self.crowded = False
             self.news = True

@@ -268,6 +268,8 @@ cdef class SendPart(SendBuffer):
             connection.used += length
         else:
             self.lost.subtract(offset, offset + length)
+            p.repeats = True
+            p.repeated += length
         if fin:
             self.fin_sent = True
         return 1

@@ -45,6 +45,8 @@ cdef class Streams:
     cdef bint limit_pending[2]               # MAX_STREAMS is due
     cdef bint max_data_pending
     cdef uint64_t held                       # streams
+    cdef readonly uint64_t resets_sent, stops_sent
+    cdef readonly uint64_t data_blocked_sent, stream_data_blocked_sent
 
     cdef Stream find(self, uint64_t stream_id)
     cdef Stream _create(self, uint64_t stream_id)

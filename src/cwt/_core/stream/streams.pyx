@@ -259,6 +259,7 @@ cdef class Streams:
         stream.send.stop_code = frame.code
         if not stream.send.was_reset and not stream.send.done():
             stream.send.reset(frame.code)        # RFC 9000 Section 3.5
+            self.resets_sent += 1
             schedule_remove(&self.schedule, &stream.link)
             self._queue_control(stream)
         self._list_writable(stream)
@@ -482,6 +483,7 @@ cdef class Streams:
         if self._is_blocked() and can_record(p) and put_one(&p.w, DATA_BLOCKED, self.credit.limit):
             record(p, DATA_BLOCKED, 0, self.credit.limit, 0, False)
             self.credit.blocked_at = self.credit.limit + 1
+            self.data_blocked_sent += 1
         return 0
 
     cdef bint _has_room(self, Stream stream) noexcept:
@@ -496,6 +498,7 @@ cdef class Streams:
         ):
             record(p, STREAM_DATA_BLOCKED, stream.id, send.credit.limit, 0, False)
             send.credit.blocked_at = send.credit.limit + 1
+            self.stream_data_blocked_sent += 1
 
     cdef bint _is_blocked(self) noexcept:
         # Streams wait for credit of the connection, and the peer was not told yet.
@@ -689,6 +692,7 @@ cdef class Streams:
             if stream.send.was_reset or stream.send.done():
                 return 0
             stream.send.reset(code)
+            self.resets_sent += 1
             schedule_remove(&self.schedule, &stream.link)
             self._queue_control(stream)
             return 0
@@ -706,6 +710,7 @@ cdef class Streams:
             self.max_data_pending = True
         if stream.recv.stop_pending:
             self._queue_control(stream)
+            self.stops_sent += 1
         self._settle(stream)
         return 0
 

@@ -59,6 +59,8 @@ cdef struct PacketBuilder:
     bint ack_eliciting
     bint in_flight
     bint mtu_probe
+    bint repeats             # carries what had been sent before
+    size_t repeated          # bytes of streams that had been
     uint8_t path             # over which it goes, as recovery numbers them
 
 cdef struct AckFrame:
@@ -112,6 +114,8 @@ cdef inline void start_packet(PacketBuilder* p, uint8_t* data, size_t length) no
     p.ack_eliciting = False
     p.in_flight = False
     p.mtu_probe = False
+    p.repeats = False
+    p.repeated = 0
     p.path = 0
 
 
