@@ -15,7 +15,7 @@ from tests.interop.runner.run import PASSED, UNSUPPORTED, run_case
 
 pytestmark = pytest.mark.interop
 
-MISSING = {"retry", "connectionmigration"}
+MISSING = {"connectionmigration"}
 """Cases that cwt says it does not have."""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Literal
 
 from cwt import quic
 from cwt.cli.interop import hq, http3
@@ -35,6 +36,8 @@ class Case:
     cipher_suites: tuple[int, ...] | None = None
     versions: tuple[int, ...] = (quic.PROTOCOL_VERSION,)
     fetch: Fetch = Fetch.TOGETHER
+    retry: Literal["auto", "always"] = "auto"
+    """Whether the server has every client prove its address."""
     early_data: bool = False
     """The second connection begins with requests in 0-RTT packets."""
     key_update: bool = False
@@ -65,6 +68,7 @@ SERVER_CASES = {
     "handshake": Case(),
     "transfer": Case(),
     "chacha20": Case(cipher_suites=_CHACHA20),
+    "retry": Case(retry="always"),
     "resumption": Case(),
     "zerortt": Case(early_data=True),
     "http3": Case(alpn=_EITHER),

@@ -61,7 +61,7 @@ class Server:
             certificate_compression=(),  # the runner measures the chain
         )
         sock = quic.UdpSocket.bind(host, port)
-        core = quic.Endpoint(transport_config(case), tls=self._tls)
+        core = quic.Endpoint(transport_config(case), tls=self._tls, retry=case.retry)
         self._endpoint = Endpoint(core, sock, on_connection=self._on_connection)
 
     @property
