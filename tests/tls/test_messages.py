@@ -184,6 +184,13 @@ def test_nothing_may_follow_pre_shared_key() -> None:
     assert description(ClientHello.parse, body) == AlertDescription.ILLEGAL_PARAMETER
 
 
+def test_pre_shared_key_may_stand_anywhere_in_a_server_hello() -> None:
+    head = b"\x03\x03" + bytes(32) + b"\0" + b"\x13\x01" + b"\0"
+    hello = ServerHello.parse(head + vector(2, bytes.fromhex("00290002 0000 002b0002 0304")))
+    assert isinstance(hello, ServerHello)
+    assert (hello.selected_psk, hello.supported_version) == (0, 0x0304)
+
+
 def test_long_session_id() -> None:
     body = b"\x03\x03" + bytes(32) + vector(1, bytes(33)) + b"\0\x02\x13\x01" + b"\x01\0"
     assert description(ClientHello.parse, body) == AlertDescription.DECODE_ERROR

@@ -292,8 +292,11 @@ Codecs = dict[int, Codec]
 """By the type of the extension."""
 
 
-def read_extensions(Reader reader not None, dict codecs not None):
-    """Attributes for the extensions of *codecs*, and the rest under "other"."""
+def read_extensions(Reader reader not None, dict codecs not None, bint is_client_hello=False):
+    """Attributes for the extensions of *codecs*, and the rest under "other".
+
+    Only in a ClientHello pre_shared_key has to be the last (RFC 8446 Section 4.2.11).
+    """
     cdef Reader extensions = Reader(reader.vector(2))
     cdef Reader value
     cdef dict values = {}
@@ -303,7 +306,7 @@ def read_extensions(Reader reader not None, dict codecs not None):
     while extensions.left():
         extension_type = extensions.number(2)
         data = extensions.vector(2)
-        if last == PRE_SHARED_KEY:
+        if is_client_hello and last == PRE_SHARED_KEY:
             raise Alert(AlertDescription.ILLEGAL_PARAMETER, "pre_shared_key is not the last")
         if extension_type in seen:
             raise Alert(AlertDescription.ILLEGAL_PARAMETER, f"two extensions {extension_type}")

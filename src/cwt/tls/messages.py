@@ -207,7 +207,7 @@ class ClientHello:
         cipher_suites = codec.read_uint16s(reader)
         compression_methods = reader.vector(1, 1)
         # Without extensions it is an older TLS, which the version check refuses.
-        values = read_extensions(reader, _CLIENT_HELLO) if reader.left() else {}
+        values = read_extensions(reader, _CLIENT_HELLO, True) if reader.left() else {}
         reader.finish()
         return cls(
             random=random,
