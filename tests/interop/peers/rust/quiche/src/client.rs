@@ -35,6 +35,8 @@ struct Client {
     http3: Option<h3::Connection>,
     waiting: VecDeque<Request>,
     running: HashMap<u64, File>,
+    /// What is left to send of requests.
+    unsent: HashMap<u64, Vec<u8>>,
     opened: u64,
 }
 
@@ -59,6 +61,7 @@ fn fetch(
         http3: None,
         waiting: requests.iter().cloned().collect(),
         running: HashMap::new(),
+        unsent: HashMap::new(),
         opened: 0,
     };
     if let Some(session) = &session {
@@ -108,7 +111,9 @@ impl Client {
             let made = h3::Connection::with_transport(&mut self.driven.quic, &h3::Config::new()?)?;
             self.http3 = Some(made);
         }
+        self.send_rest()?;
         while self.running.len() < AT_ONCE
+            && self.unsent.is_empty()
             && self.driven.quic.peer_streams_left_bidi() > 0
             && !self.waiting.is_empty()
         {
@@ -118,6 +123,18 @@ impl Client {
             self.waiting.pop_front();
         }
         if self.http3.is_some() { self.read_http3() } else { self.read() }
+    }
+
+    fn send_rest(&mut self) -> Result<()> {
+        for (stream, rest) in &mut self.unsent {
+            match self.driven.quic.stream_send(*stream, rest, true) {
+                Ok(sent) => drop(rest.drain(..sent)),
+                Err(quiche::Error::Done) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.unsent.retain(|_, rest| !rest.is_empty());
+        Ok(())
     }
 
     fn ask(&mut self, request: &Request) -> Result<Option<u64>> {
@@ -138,11 +155,13 @@ impl Client {
         let stream = self.opened * 4;
         let line = format!("GET {}\r\n", request.path);
         match quic.stream_send(stream, line.as_bytes(), true) {
-            Ok(sent) if sent == line.len() => {
+            Ok(sent) => {
                 self.opened += 1;
+                if sent < line.len() {
+                    self.unsent.insert(stream, line.as_bytes()[sent..].to_vec());
+                }
                 Ok(Some(stream))
             }
-            Ok(_) => Err("a request was cut".into()),
             Err(quiche::Error::Done | quiche::Error::StreamLimit) => Ok(None),
             Err(error) => Err(error.into()),
         }

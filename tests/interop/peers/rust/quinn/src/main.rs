@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use interop_common::{ALPN, Request, Result, listen_address, requested, requests, status, variable};
+use interop_common::{
+    ALPN, Request, Result, listen_address, requested, requests, status, variable,
+};
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Connection, Endpoint, ServerConfig};
 use rustls::KeyLogFile;
@@ -107,7 +109,8 @@ async fn server(case: &str) -> Result<bool> {
         tls.max_early_data_size = u32::MAX;
     }
     let crypto = QuicServerConfig::with_initial(Arc::new(tls), initial_suite())?;
-    let endpoint = Endpoint::server(ServerConfig::with_crypto(Arc::new(crypto)), listen_address()?)?;
+    let endpoint =
+        Endpoint::server(ServerConfig::with_crypto(Arc::new(crypto)), listen_address()?)?;
     println!("listening on UDP port {}", endpoint.local_addr()?.port());
     while let Some(incoming) = endpoint.accept().await {
         if case == "retry" && !incoming.remote_address_validated() {
