@@ -21,10 +21,11 @@ _SIZE = 1200
 
 
 def _first_flight(dcid: bytes, scid: bytes) -> bytes:
-    """What only the invariants of QUIC (RFC 8999) are known of."""
+    """In the form of an Initial packet of version 1: some servers read more than RFC 8999 promises."""
     head = b"\xc0" + UNKNOWN_VERSION.to_bytes(4, "big")
-    head += bytes([len(dcid)]) + dcid + bytes([len(scid)]) + scid
-    return head + os.urandom(_SIZE - len(head))
+    head += bytes([len(dcid)]) + dcid + bytes([len(scid)]) + scid + b"\0"
+    rest = _SIZE - len(head) - 2
+    return head + (0x4000 | rest).to_bytes(2, "big") + os.urandom(rest)
 
 
 def _answers(datagram: bytes, dcid: bytes, scid: bytes) -> bool:
