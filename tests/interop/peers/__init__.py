@@ -1,0 +1,1 @@
+"""Programs that the runner starts, over other implementations."""
