@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         TransportError,
         TransportErrorCode,
     )
+    from cwt.tls.session_file import FileSessionCache
     from cwt.tls.sessions import SessionCache
 
 _MODULES = {
@@ -64,6 +65,7 @@ _MODULES = {
         "SessionClosed SessionRejected StatelessReset StreamLimitError StreamReset StreamStopped "
         "TransportError TransportErrorCode"
     ),
+    "cwt.tls.session_file": "FileSessionCache",
     "cwt.tls.sessions": "SessionCache",
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names.split()}
@@ -83,6 +85,7 @@ __all__ = [
     "CwtError",
     "DatagramTooLarge",
     "Datagrams",
+    "FileSessionCache",
     "H3ErrorCode",
     "HandshakeError",
     "Headers",

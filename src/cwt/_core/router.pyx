@@ -406,7 +406,11 @@ cdef class Router(PacketHandler):
         # A client that offers it may send at once, within the limits of the connection before.
         if self.keys.write_early is None:
             return 0
-        params = TransportParameters.parse(self.handshake.tls.early_parameters, False)
+        try:
+            params = TransportParameters.parse(self.handshake.tls.early_parameters, False)
+        except TransportError:
+            self.keys.write_early = None     # from a file that was tampered with: nothing is sent early
+            return 0
         self.early_params = params
         self.streams.set_peer_limits(params)
         self._apply_datagram_limits(params)

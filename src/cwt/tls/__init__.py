@@ -10,6 +10,7 @@ from cwt.tls.handshake import Handshake, Level, Secret
 from cwt.tls.identity import Identity
 from cwt.tls.key_schedule import CipherSuite
 from cwt.tls.server import ServerHandshake
+from cwt.tls.session_file import FileSessionCache
 from cwt.tls.sessions import SessionCache
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "CipherSuite",
     "ClientContext",
     "ClientHandshake",
+    "FileSessionCache",
     "Group",
     "Handshake",
     "Identity",

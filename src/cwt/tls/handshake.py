@@ -235,6 +235,8 @@ class Handshake:
         """Call with *schedule* begun with the PSK, and its transcript at ClientHello."""
         secret = schedule.derive(b"c e traffic")
         self._log_secret("CLIENT_EARLY_TRAFFIC_SECRET", secret)
+        if self._keylog is not None:
+            self._log_secret("EARLY_EXPORTER_SECRET", schedule.derive(b"e exp master"))
         self._secrets.append(Secret(Level.EARLY, self.is_client, cipher_suite, secret))
 
     def _log_secret(self, label: str, secret: bytes) -> None:

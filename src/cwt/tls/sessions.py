@@ -18,8 +18,8 @@ MAX_TICKET_LENGTH = 16384
 MAX_TOKEN_LENGTH = 1024
 """Bytes of a token that is kept at most."""
 
-_Key = tuple[str, bytes, int]
-"""Server name, application protocol, QUIC version."""
+_Key = tuple[str, bytes, int, bytes]
+"""Server name, application protocol, QUIC version, identity of the client."""
 
 
 class SessionTicket(NamedTuple):
@@ -46,6 +46,8 @@ class SessionTicket(NamedTuple):
     """What the application remembers for 0-RTT, such as SETTINGS (RFC 9114 Section 7.2.4.2)."""
     version: int = 1
     """The QUIC version it is for (RFC 9369 Section 5)."""
+    client_identity: bytes = b""
+    """Names the certificate or key that the client showed; empty for none."""
 
     def is_fresh(self, now: float) -> bool:
         """Whether the server would still take it, and proved itself not too long ago."""
@@ -88,7 +90,7 @@ class SessionCache:
         """Remember *ticket* of *server_name*; one of more than 16 KiB is not worth its place."""
         if len(ticket.ticket) > MAX_TICKET_LENGTH:
             return
-        key = (server_name, ticket.alpn, ticket.version)
+        key = (server_name, ticket.alpn, ticket.version, ticket.client_identity)
         tickets = self._tickets.setdefault(key, [])
         self._tickets.move_to_end(key)
         tickets.append(ticket)
@@ -97,14 +99,14 @@ class SessionCache:
             self._tickets.popitem(last=False)
 
     def take(
-        self, server_name: str, alpn: bytes, now: float, version: int = 1
+        self, server_name: str, alpn: bytes, now: float, version: int = 1, identity: bytes = b""
     ) -> SessionTicket | None:
-        """The newest ticket of *server_name* for the protocol *alpn* and the QUIC *version* that is good
-        at *now* (Unix time).
+        """The newest ticket of *server_name* that is good at *now* (Unix time), for the protocol *alpn*,
+        the QUIC *version* and a client of *identity*.
 
         It is forgotten here.
         """
-        key = (server_name, alpn, version)
+        key = (server_name, alpn, version, identity)
         tickets = self._tickets.get(key)
         while tickets:
             ticket = tickets.pop()
@@ -116,8 +118,8 @@ class SessionCache:
 
     def annotate(self, server_name: str, ticket: bytes, application: bytes) -> None:
         """Remember *application* with the session of *server_name* that has *ticket*, if it is here."""
-        for (name, _, _), tickets in self._tickets.items():
-            if name == server_name:
+        for key, tickets in self._tickets.items():
+            if key[0] == server_name:
                 for index, session in enumerate(tickets):
                     if session.ticket == ticket:
                         tickets[index] = session._replace(application=bytes(application))
