@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 from cwt._core.connection import Connection
+from cwt._core.crypto.keys import Key
 from cwt.config import TransportConfig
 from tests._core.raw_peer import RawClient, RawServer, client_connection, server_endpoint
 
@@ -28,3 +30,9 @@ def connected_client(
     server = RawServer(endpoint, **options).listen()
     assert connection.is_established, connection.termination
     return server, connection
+
+
+def key_count(connection: Connection) -> int:
+    """How many keys it holds."""
+    [keyring] = [held for held in gc.get_referents(connection) if type(held).__name__ == "Keyring"]
+    return sum(type(held) is Key for held in gc.get_referents(keyring))

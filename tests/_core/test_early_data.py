@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import gc
 import time
 from typing import Any
 
 import pytest
 
 from cwt._core.connection import Connection
-from cwt._core.crypto.keys import Key
 from cwt._core.wire import packet as packets
 from cwt._core.wire.params import ABSENT, TransportParameters
 from cwt._types import RecvInfo
@@ -33,6 +31,7 @@ from tests._core.raw_peer import (
     new_connection_id,
     stream,
 )
+from tests._core.support import key_count
 
 
 def server_of(client: RawClient) -> Connection:
@@ -239,12 +238,6 @@ def test_keys_go_without_anything_more_coming() -> None:
     before = key_count(server)
     client.advance(5)
     assert key_count(server) == before - 1
-
-
-def key_count(connection: Connection) -> int:
-    """How many keys it holds."""
-    [keyring] = [o for o in gc.get_referents(connection) if type(o).__name__ == "Keyring"]
-    return sum(type(held) is Key for held in gc.get_referents(keyring))
 
 
 def test_early_data_counts_against_amplification() -> None:

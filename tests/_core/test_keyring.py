@@ -8,7 +8,7 @@ from cwt._core.connection import Connection
 from cwt.config import TransportConfig
 from cwt.errors import TransportErrorCode as Code
 from tests._core.raw_peer import ONE_RTT, PING, RawClient, RawServer, ack, client_connection, stream
-from tests._core.support import connected
+from tests._core.support import connected, key_count
 
 CONFIG = TransportConfig(grease=False, mtu_discovery=False, pacing=False)
 
@@ -152,6 +152,20 @@ def test_old_keys_under_a_newer_number_are_not_taken() -> None:
     before = server.stats().packets_received
     client.inject(client.packet(ONE_RTT, PING * 30, key=old, key_phase=0))
     assert server.stats().packets_received == before
+    assert server.key_updates == 1
+
+
+def test_the_next_key_is_there_before_anybody_asks_for_it() -> None:
+    """A wrong Key Phase bit costs what a right one does (Section 9.5)."""
+    client, server = connected(CONFIG)
+    before = key_count(server)
+    client.inject(client.packet(ONE_RTT, PING * 30, key_phase=1))
+    assert key_count(server) == before
+    update(client)
+    client.send(ONE_RTT, PING)
+    assert key_count(server) == before + 1, "the old one, too"
+    client.inject(client.packet(ONE_RTT, PING * 30, key_phase=0))
+    assert key_count(server) == before + 1
     assert server.key_updates == 1
 
 

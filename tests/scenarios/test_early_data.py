@@ -180,3 +180,101 @@ def test_early_packets_do_not_stop_the_probes_a_blocked_server_waits_for() -> No
     stream_id = world.send(b"x")
     world.drive(lambda: stream_id in world.ended, seconds=9)
     assert client.early_data_accepted is False
+
+
+# Along with all else that a handshake may meet.
+
+V1, V2 = 1, 0x6B3343CF
+
+
+def test_after_a_retry_it_is_sent_again() -> None:
+    world = EarlyWorld()
+    world.prime()
+    world.start_server(retry="always")
+    client = world.connect(delayed(), delayed())
+    stream_id = world.send(bytes(5000))
+    assert world.drive(lambda: stream_id in world.ended) < 4 * DELAY + 0.05
+    assert client.early_data_accepted and world.early_streams == {stream_id}
+    assert world.echoed[stream_id] == bytes(5000)
+
+
+@pytest.mark.parametrize("retry", ["never", "always"])
+@pytest.mark.parametrize("resumed", [False, True])
+@pytest.mark.parametrize("seed", seeds(10))
+def test_retried_hellos_over_bad_networks(seed: int, resumed: bool, retry: str) -> None:
+    show(seed)
+    config = TransportConfig(handshake_timeout=60)
+    world = EarlyWorld(seed, config=config, client={"groups": [Group.X25519, Group.SECP256R1]})
+    if resumed:
+        world.prime()
+    world.server_tls.groups = (Group.SECP256R1,)
+    world.start_server(retry=retry)
+    client = world.connect(lossy(), lossy())
+    streams = []
+    if resumed:
+        streams = [world.send(bytes(size)) for size in (1, 20_000)]
+    world.drive(lambda: client.is_confirmed)
+    streams.append(world.send(bytes(3000)))
+    world.drive(lambda: world.ended == set(streams))
+    assert client.is_resumed == resumed
+    assert client.early_data_accepted is (False if resumed else None)
+    assert client.termination is None and world.early_streams == set()
+
+
+def test_in_version_2() -> None:
+    world = EarlyWorld(config=TransportConfig(versions=(V2, V1), initial_version=V2))
+    world.prime()
+    client = world.connect(delayed(), delayed())
+    stream_id = world.send(b"early")
+    assert world.drive(lambda: stream_id in world.ended) < 2 * DELAY + 0.03
+    assert client.version == V2 and client.early_data_accepted
+
+
+def test_a_session_of_one_version_is_not_for_another() -> None:
+    """RFC 9369 Section 5; the server goes on with version 2, to which its tickets belong then."""
+    world = EarlyWorld(config=TransportConfig(versions=(V2, V1)))
+    world.prime()
+    client = world.connect()
+    assert not client.is_in_early_data
+    world.finish()
+    assert client.version == V2 and not client.is_resumed
+
+
+def test_early_data_in_the_version_that_the_client_began_with() -> None:
+    """The server moves to another one behind it (RFC 9369 Section 5)."""
+    world = EarlyWorld(config=TransportConfig(versions=(V1, V2)))
+    world.prime()
+    world.start_server(TransportConfig(versions=(V2, V1)))
+    client = world.connect(delayed(), delayed())
+    streams = [world.send(bytes(size)) for size in (10, 20_000)]
+    world.drive(lambda: world.ended == set(streams))
+    assert client.version == V2 and client.early_data_accepted
+    assert streams[0] in world.early_streams
+
+
+def test_after_version_negotiation_it_is_sent_again() -> None:
+    world = EarlyWorld(config=TransportConfig(versions=(V2, V1), initial_version=V2))
+    world.prime()
+    world.start_server(TransportConfig(versions=(V1,)))
+    client = world.connect(delayed(), delayed())
+    stream_id = world.send(bytes(20_000))
+    assert client.is_in_early_data
+    world.drive(lambda: stream_id in world.ended)
+    assert client.version == V1 and world.echoed[stream_id] == bytes(20_000)
+    assert client.early_data_accepted is None and not client.is_in_early_data
+    assert world.early_streams == set()
+
+
+def test_keys_are_updated_after_early_data() -> None:
+    world = EarlyWorld()
+    world.prime()
+    client = world.connect(delayed(), delayed())
+    stream_id = world.send(bytes(30_000), fin=False)
+    world.drive(lambda: client.is_confirmed)
+    world.drive(lambda: len(world.echoed[stream_id]) == 30_000)
+    world.pair.run_for(1, work=world.work)
+    for _ in range(3):
+        assert client.initiate_key_update()
+        client.ping()
+        world.pair.run_for(1, work=world.work)
+    assert world.server is not None and world.server.key_updates == client.key_updates == 3

@@ -48,10 +48,13 @@ class EarlyWorld:
         """Streams that the client reset, and the code."""
         self.start_server()
 
-    def start_server(self, config: TransportConfig | None = None) -> None:
+    def start_server(self, config: TransportConfig | None = None, **options: Any) -> None:
         """The server's process anew, with the same TLS settings."""
         self.server_endpoint = quic.Endpoint(
-            config or self.config, tls=self.server_tls, random=Random(f"{self.seed}/s").randbytes
+            config or self.config,
+            tls=self.server_tls,
+            random=Random(f"{self.seed}/s").randbytes,
+            **options,
         )
 
     def connect(self, up: Sequence[Node] = (), down: Sequence[Node] = ()) -> Connection:

@@ -36,11 +36,13 @@ def test_another_process_finds_what_this_one_left(path: Path) -> None:
     )
     first.put("a.example", full)
     first.put_token("a.example", b"token")
+    first.put_token("a.example", b"of version 2", 0x6B3343CF)
     second = FileSessionCache(path)
     assert len(second) == 1
     assert second.take("a.example", b"h3", NOW) is None
     assert second.take("a.example", b"h3", NOW, 0x6B3343CF, b"me") == full
     assert second.take_token("a.example") == b"token"
+    assert second.take_token("a.example", 0x6B3343CF) == b"of version 2"
     assert len(first) == 0 and first.take_token("a.example") is None, "each is for one use"
 
 
@@ -86,12 +88,12 @@ def test_a_file_that_goes_away(path: Path) -> None:
         b"[]",
         b"null",
         b"{",
-        b'{"format": 2, "sessions": [], "tokens": {}}',
+        b'{"format": 2, "sessions": [], "tokens": []}',
         b'{"format": 1, "sessions": {}}',
-        b'{"format": 1, "sessions": [{"server": "a"}], "tokens": {}}',
-        b'{"format": 1, "sessions": [7], "tokens": {}}',
-        b'{"format": 1, "sessions": [], "tokens": {"a": ["no base 64!"]}}',
-        b'{"format": 1, "sessions": [], "tokens": {"a": [7]}}',
+        b'{"format": 1, "sessions": [{"server": "a"}], "tokens": []}',
+        b'{"format": 1, "sessions": [7], "tokens": []}',
+        b'{"format": 1, "sessions": [], "tokens": [["a", 1, "no base 64!"]]}',
+        b'{"format": 1, "sessions": [], "tokens": [["a", 1]]}',
         b"[" * 100_000,
     ],
 )

@@ -48,6 +48,7 @@ cdef class Keyring:
         uint64_t expected, Opened* opened
     ) except -1
     cdef Key _key_for(self, int space, bint phase, uint64_t number)
+    cdef int prepare(self) except -1
     cdef int _rotate(self, uint64_t number, uint64_t next_sent) except -1
     cdef bint has_old(self) noexcept
     cdef void retire(self, uint64_t number, int64_t now, int64_t pto) noexcept

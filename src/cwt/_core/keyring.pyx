@@ -107,9 +107,16 @@ cdef class Keyring:
             return key
         if self.previous_read is not None and number < self.read_phase_start:
             return self.previous_read
-        if self.next_read is None:
-            self.next_read = key.updated()
+        self.prepare()
         return self.next_read
+
+    cdef int prepare(self) except -1:
+        # The peer's next key is made before it is needed, down to the context of the cipher: to try it must
+        # not take longer than to try the present one, or time would tell the Key Phase bit (Section 9.5).
+        if self.next_read is None:
+            self.next_read = self.read_application.updated()
+            self.next_read.aead.open(NULL, 0)
+        return 0
 
     cdef int open(
         self, int space, uint8_t* data, size_t end, size_t number_offset, const uint8_t* mask,
@@ -153,11 +160,12 @@ cdef class Keyring:
 
     cdef int _rotate(self, uint64_t number, uint64_t next_sent) except -1:
         # Into the next key phase, which starts at *number* from the peer and *next_sent* from us.
-        cdef Key key = self.read_application
-        self.previous_read = key
+        self.prepare()
+        self.previous_read = self.read_application
         self.previous_until = 0
-        self.read_application = self.next_read if self.next_read is not None else key.updated()
+        self.read_application = self.next_read
         self.next_read = None
+        self.prepare()
         self.write_application = self.write_application.updated()
         self.key_phase = not self.key_phase
         self.read_phase_start = number

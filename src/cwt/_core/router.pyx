@@ -535,6 +535,7 @@ cdef class Router(PacketHandler):
         if self.handshake.confirmed:
             return 0
         self.handshake.confirm()
+        self.keys.prepare()
         self.make_tls = None
         self.own_params = None
         self.recovery.handshake_confirmed = True

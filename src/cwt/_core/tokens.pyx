@@ -240,6 +240,7 @@ cdef class GivenToken:
 
     cdef void on_acked(self) noexcept:
         self.token = None
+        self.pending = False                 # it may have been given back for a probe
 
     cdef void on_lost(self) noexcept:
         self.pending = self.token is not None

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
-from cwt.tls.sessions import MAX_TICKET_LENGTH, MAX_TOKEN_LENGTH, SessionCache, SessionTicket
+from cwt.tls.sessions import MAX_TICKET_LENGTH, SessionCache, SessionTicket
 
 try:
     import fcntl
@@ -116,11 +116,11 @@ class FileSessionCache(SessionCache):
     def annotate(self, server_name: str, ticket: bytes, application: bytes) -> None:
         self._change(lambda: SessionCache.annotate(self, server_name, ticket, application))
 
-    def put_token(self, server_name: str, token: bytes) -> None:
-        self._change(lambda: SessionCache.put_token(self, server_name, token))
+    def put_token(self, server_name: str, token: bytes, version: int = 1) -> None:
+        self._change(lambda: SessionCache.put_token(self, server_name, token, version))
 
-    def take_token(self, server_name: str) -> bytes | None:
-        return self._change(lambda: SessionCache.take_token(self, server_name))
+    def take_token(self, server_name: str, version: int = 1) -> bytes | None:
+        return self._change(lambda: SessionCache.take_token(self, server_name, version))
 
     def _change(self, work: Callable[[], _T]) -> _T:
         """Do *work* on what the file holds now, and write what becomes of it."""
@@ -181,10 +181,10 @@ class FileSessionCache(SessionCache):
             raise ValueError(f"its format is {document['format']!r}")
         for entry in document["sessions"]:
             SessionCache.put(self, *_parse(entry))
-        for server_name, tokens in document["tokens"].items():
-            for token in map(_binary, tokens):
-                if len(token) <= MAX_TOKEN_LENGTH:
-                    SessionCache.put_token(self, server_name, token)
+        for server_name, version, text in document["tokens"]:
+            if not isinstance(server_name, str):
+                raise ValueError("not a string")
+            SessionCache.put_token(self, server_name, _binary(text), int(version))
 
     def _document(self) -> dict[str, object]:
         return {
@@ -194,9 +194,9 @@ class FileSessionCache(SessionCache):
                 for key, tickets in self._tickets.items()
                 for ticket in tickets
             ],
-            "tokens": {
-                name: [_text(token) for token in tokens] for name, tokens in self._tokens.items()
-            },
+            "tokens": [
+                [*key, _text(token)] for key, tokens in self._tokens.items() for token in tokens
+            ],
         }
 
     def _save(self, document: dict[str, object]) -> None:
