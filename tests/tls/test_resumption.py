@@ -196,26 +196,6 @@ def test_a_certificate_that_is_not_trusted_any_more_is_not_resumed() -> None:
     assert len(cache) == 0
 
 
-def test_client_certificates_need_full_handshakes() -> None:
-    certificate = issue_for_client()
-    options: Any = {
-        "client_cert": certificate.cert_pem,
-        "client_key": certificate.key_pem,
-    }
-    cache = SessionCache()
-    server = server_context(client_ca=root().cert_pem)
-    run(*pair(client_of(cache, **options), server))
-    assert len(cache) == 0
-    cache = primed(server_context())
-    assert client_of(cache, **options).session_cache is None
-
-
-def issue_for_client() -> Any:
-    from cwt.tls.development import issue
-
-    return issue(root(), ["client"], client=True)
-
-
 @pytest.mark.parametrize("retried", [Group.SECP256R1, Group.SECP384R1])
 def test_hello_retry_request(retried: Group) -> None:
     keys = [bytes(32)]

@@ -137,7 +137,11 @@ class ClientHandshake(Handshake):
         now = context.now().timestamp()
         for alpn in context.alpn:
             session = context.session_cache.take(
-                self.server_name or "", alpn, now, self.original_version
+                self.server_name or "",
+                alpn,
+                now,
+                self.original_version,
+                context.client_identity,
             )
             if session is not None and self._trusts(session):
                 self._session = session
@@ -169,8 +173,14 @@ class ClientHandshake(Handshake):
         """Whether the server's certificate would be accepted now, and by this context."""
         if not any(same_hash(suite, session.cipher_suite) for suite in self._context.cipher_suites):
             return False
+        verifier, key = self._context.verifier, session.peer_public_key
         try:
-            self._context.verifier.check(session.peer_certificates, self.server_name or "")
+            if not key:
+                verifier.check(session.peer_certificates, self.server_name or "")
+            elif verifier.keys:
+                verifier.keys.check(key, self.server_name or "")
+            else:
+                return False
         except Alert:
             return False
         return True
@@ -212,6 +222,7 @@ class ClientHandshake(Handshake):
         if session is not None:
             self.is_resumed = True
             self.peer_certificates = list(session.peer_certificates)
+            self.peer_public_key = session.peer_public_key or None
             self._authenticated = session.authenticated
             self._schedule.resume(session.psk)
         else:
@@ -459,7 +470,8 @@ class ClientHandshake(Handshake):
         if self._tickets > MAX_TICKETS:
             raise Alert(AlertDescription.UNEXPECTED_MESSAGE, "the server sends tickets without end")
         cache = self._context.session_cache
-        if cache is None or not ticket.lifetime or not self.peer_certificates:
+        is_authenticated = self.peer_certificates or self.peer_public_key
+        if cache is None or not ticket.lifetime or not is_authenticated:
             return
         self._kept = [*self._kept[-3:], ticket.ticket]
         now = self._context.now().timestamp()
@@ -477,6 +489,8 @@ class ClientHandshake(Handshake):
             parameters=self.remembered_parameters,
             application=self._session_data,
             version=self.negotiated_version,
+            client_identity=self._context.client_identity,
+            peer_public_key=self.peer_public_key or b"",
         )
         cache.put(self.server_name or "", session)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from hashlib import sha256
 from typing import Literal
 
 from cwt.errors import ConfigError
@@ -106,8 +107,8 @@ class ClientContext:
     TLS secrets go to ``keylog_file`` in the format of RFC 9850, or to the file that the environment
     variable SSLKEYLOGFILE names, as in the module ``ssl``; ``os.devnull`` stops that.
 
-    With a ``session_cache`` sessions are resumed where the server agrees (RFC 8446 Section 2.2), except by
-    clients that have a certificate or a raw public key.  With ``early_data``, too, the application may send
+    With a ``session_cache`` sessions are resumed where the server agrees (RFC 8446 Section 2.2), those that
+    began with the same certificate or key of ours.  With ``early_data``, too, the application may send
     before the server answers (0-RTT, RFC 9001 Section 4.6): somebody who records that can have the server
     take it again, so nothing may be sent early that does harm when it is done twice.
     """
@@ -141,6 +142,9 @@ class ClientContext:
         self.certificate_compression = compression.configured(certificate_compression)
         self.identity = _client_identity(client_cert, client_key)
         self.raw_identity = _raw_identity(raw_public_key)
+        # A session belongs to what we prove ourselves with, so that none is taken for another's.
+        own = [identity.message for identity in (self.identity, self.raw_identity) if identity]
+        self.client_identity = sha256(b"".join(own)).digest() if own else b""
         self.early_data = early_data
         self.session_cache: SessionCache | None = None
         if session_cache is not None:
@@ -148,9 +152,7 @@ class ClientContext:
 
     def remember_sessions(self, cache: SessionCache) -> None:
         """Keep sessions in *cache* and resume them, in handshakes to come."""
-        # A session belongs to the client certificate it began with.
-        if self.identity is None and self.raw_identity is None:
-            self.session_cache = cache
+        self.session_cache = cache
 
     @property
     def client_certificate_types(self) -> bytes | None:
@@ -199,13 +201,13 @@ class ServerContext:
     ``verify(public_key_der, server_name)`` for raw public keys, and for the keys in certificates when
     nothing else says which are good.  They must have one unless ``client_auth`` is "optional".
 
-    Clients get a session ticket with which they can resume for a day (RFC 8446 Section 2.2); there is none
-    for servers that ask for certificates, or with ``session_tickets`` False.
+    Clients get a session ticket with which they can resume for a day (RFC 8446 Section 2.2), unless
+    ``session_tickets`` is False.  What a client proved itself with is in its ticket and is judged again
+    when it resumes, by ``client_ca``, callbacks and all; a day after its proof it has to give it again.
     ``ticket_keys``, secrets of 32 bytes, are for processes that resume each other's sessions: the first one
-    seals tickets, all of them open them.  ``now`` gives the time by which certificates and tickets are
-    judged.  ``certificate_compression`` and ``keylog_file`` are as with :class:`ClientContext`.
     seals tickets, all of them open them; a callable that gives them is asked again every minute.  ``now``
-    gives the time by which certificates and tickets are judged.
+    gives the time by which certificates and tickets are judged.  ``certificate_compression`` and
+    ``keylog_file`` are as with :class:`ClientContext`.
 
     With ``early_data`` clients may send before the handshake is complete (0-RTT, RFC 9001 Section 4.6).
     The data of a ticket is taken once, and only when it is sent within ``early_data_window`` seconds (RFC
@@ -262,7 +264,7 @@ class ServerContext:
                 "client_auth is of no use without client_ca, verify_client or client_public_keys"
             )
         self.ticket_keys: TicketKeys | None = None
-        if session_tickets and self.verifier is None:
+        if session_tickets:
             self.ticket_keys = TicketKeys(ticket_keys, random)
         identities = [identity for source in certificates for identity in load_identities(source)]
         self.replay_guard: ReplayGuard | None = None

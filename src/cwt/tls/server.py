@@ -51,6 +51,8 @@ class ServerHandshake(Handshake):
     """
 
     is_client = False
+    _client_authenticated = 0
+    """When the client of a session that is resumed showed its certificate (Unix time in seconds)."""
 
     def __init__(
         self, context: ServerContext, transport_parameters: bytes | ParametersSource
@@ -209,6 +211,8 @@ class ServerHandshake(Handshake):
             if state is not None and self._fits(state):
                 partial = message[: -2 - sum(1 + len(binder) for binder in binders)]
                 self._check_binder(state.psk, partial, binders[index])
+                if not self._trusts_client(state, now):
+                    continue
                 self._schedule.resume(state.psk)
                 self._selected_psk = index
                 self.is_resumed = True
@@ -227,6 +231,28 @@ class ServerHandshake(Handshake):
             and state.version == self.original_version
             and same_hash(self.cipher_suite, state.cipher_suite)
         )
+
+    def _trusts_client(self, state: TicketState, now: float) -> bool:
+        """Whether the client of the session, whose it stays, would be let in by a full handshake now."""
+        verifier = self._context.verifier
+        chain, key = list(state.client_certificates), state.client_public_key
+        if verifier is None:
+            return not chain and not key
+        if not chain and not key:
+            return not verifier.is_required
+        if not -2 <= now - state.authenticated < TICKET_LIFETIME or (key and not verifier.keys):
+            return False
+        try:
+            if key:
+                verifier.keys.check(key, self.server_name or "")
+            else:
+                verifier.check(chain, self.server_name or "")
+        except Alert:
+            return False
+        self.peer_certificates = chain
+        self.peer_public_key = key or None
+        self._client_authenticated = state.authenticated
+        return True
 
     # Early data (RFC 8446 Section 4.2.10, RFC 9001 Section 4.6).
 
@@ -284,7 +310,12 @@ class ServerHandshake(Handshake):
             version=self.negotiated_version,
             age_add=age_add,
             early_data=self._early_data_digest() if early_data else b"",
+            authenticated=self._client_authenticated or int(now),
+            client_certificates=tuple(self.peer_certificates),
+            client_public_key=self.peer_public_key or b"",
         )
+        if state.is_too_long():
+            return
         message = NewSessionTicket(
             lifetime=TICKET_LIFETIME,
             age_add=age_add,
@@ -420,6 +451,7 @@ class ServerHandshake(Handshake):
         self._expected = ()
         self._release()
         self._first_hello = None
+        self._identities = ()
         self._transport_parameters = self._client_handshake_secret = b""
 
     _handlers: ClassVar[Mapping[int, Handler]] = {

@@ -47,7 +47,9 @@ class SessionTicket(NamedTuple):
     version: int = 1
     """The QUIC version it is for (RFC 9369 Section 5)."""
     client_identity: bytes = b""
-    """Names the certificate or key that the client showed; empty for none."""
+    """A digest of the certificate or key that the client has to show; empty for none."""
+    peer_public_key: bytes = b""
+    """The server's raw public key (DER) in the place of certificates (RFC 7250)."""
 
     def is_fresh(self, now: float) -> bool:
         """Whether the server would still take it, and proved itself not too long ago."""

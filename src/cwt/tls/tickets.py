@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import zlib
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -22,11 +23,12 @@ _log = logging.getLogger("cwt")
 TICKET_LIFETIME = 86400
 """Seconds for which a ticket is good (RFC 8446 allows a week)."""
 
-_FORMAT = b"\x02"
+_FORMAT = b"\x03"
 _NAME_LENGTH = 16
 _NONCE_LENGTH = 12
 _MIN_LENGTH = _NAME_LENGTH + _NONCE_LENGTH + 16
-_MAX_LENGTH = 1024
+_MAX_LENGTH = 6144
+_MAX_CHAIN = 4096
 _ROTATION = TICKET_LIFETIME // 2
 _DAY = 86400
 _ASK_INTERVAL = 60
@@ -48,12 +50,29 @@ class TicketState(NamedTuple):
     """What the client adds to the ticket's age (RFC 8446 Section 4.2.11.1)."""
     early_data: bytes = b""
     """A digest of what must be as it was for 0-RTT; empty when there is none with this ticket."""
+    authenticated: int = 0
+    """When the client last proved that it has the key of what is below (Unix time in seconds)."""
+    client_certificates: tuple[bytes, ...] = ()
+    """What the client showed; it is judged again when it resumes."""
+    client_public_key: bytes = b""
+    """Its raw public key (DER) in the place of certificates (RFC 7250)."""
+
+    def is_too_long(self) -> bool:
+        """Whether the client's certificates are more than its first packets should carry back."""
+        return bool(self.client_certificates) and len(self._chain()) > _MAX_CHAIN
+
+    def _chain(self) -> bytes:
+        if not self.client_certificates:
+            return b""
+        return zlib.compress(b"".join(vector(3, der) for der in self.client_certificates))
 
     def pack(self) -> bytes:
         name = b"" if self.server_name is None else self.server_name.encode("ascii")
         head = _FORMAT + self.cipher_suite.to_bytes(2, "big") + self.issued.to_bytes(8, "big")
         head += self.version.to_bytes(4, "big") + self.age_add.to_bytes(4, "big")
         tail = vector(1, self.alpn) + vector(2, name) + vector(1, self.early_data)
+        tail += self.authenticated.to_bytes(8, "big")
+        tail += vector(2, self._chain()) + vector(2, self.client_public_key)
         return head + vector(1, self.psk) + tail
 
     @classmethod
@@ -68,11 +87,27 @@ class TicketState(NamedTuple):
             version, age_add = reader.uint(4), reader.uint(4)
             psk, alpn, name = reader.vector(1), reader.vector(1), reader.vector(2)
             early_data = reader.vector(1)
+            authenticated = int.from_bytes(reader.take(8), "big")
+            chain, public_key = _read_chain(reader.vector(2)), reader.vector(2)
             reader.finish()
         except Alert:
             return None
         server_name = name.decode("ascii") if name else None
-        return cls(cipher_suite, psk, issued, alpn, server_name, version, age_add, early_data)
+        return cls(
+            cipher_suite, psk, issued, alpn, server_name, version, age_add, early_data,
+            authenticated, chain, public_key,
+        )  # fmt: skip
+
+
+def _read_chain(data: bytes) -> tuple[bytes, ...]:
+    """The client's certificates; the seal of the ticket has vouched for *data*."""
+    if not data:
+        return ()
+    reader = Reader(zlib.decompress(data))
+    chain = []
+    while reader.left():
+        chain.append(reader.vector(3, 1))
+    return tuple(chain)
 
 
 Secrets = Sequence[bytes] | Callable[[], Sequence[bytes]]
