@@ -153,3 +153,28 @@ class TestNames:
                 async with cwt.connect(url, **options) as fresh:
                     assert fresh.peer_certificates == list(second.chain)
                 assert session.peer_certificates == list(first.chain)
+
+
+class TestResumption:
+    async def test_of_a_client_with_a_certificate(self, start: Start) -> None:
+        sessions: list[cwt.Session] = []
+
+        async def handler(session: cwt.Session) -> None:
+            sessions.append(session)
+            await session.wait_closed()
+
+        cache = cwt.SessionCache()
+        certificate = issue(AUTHORITY, ["me.example"], client=True)
+        options: dict[str, Any] = {
+            "client_cert": Identity.from_der(certificate.chain, certificate.private_key),
+            "session_cache": cache,
+        }
+        loopback = await start(handler, client_ca=AUTHORITY.cert_pem)
+        for is_resumed in (False, True):
+            async with loopback.connect(**options) as session:
+                assert session._connection.quic.is_resumed == is_resumed
+                await until(lambda: len(cache))
+                await until(lambda: sessions)
+                assert sessions.pop().peer_certificates == list(certificate.chain)
+        with pytest.raises(cwt.HandshakeError, match="certificate_required"):
+            await loopback.connect(session_cache=cache)

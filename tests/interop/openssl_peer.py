@@ -100,6 +100,12 @@ def _declare(ssl: ctypes.CDLL) -> ctypes.CDLL:
         ("SSL_set_alpn_protos", c_int, [pointer, data, c_uint]),
         ("SSL_do_handshake", c_int, [pointer]),
         ("SSL_is_init_finished", c_int, [pointer]),
+        ("SSL_read", c_int, [pointer, pointer, c_int]),
+        ("SSL_get1_session", pointer, [pointer]),
+        ("SSL_set_session", c_int, [pointer, pointer]),
+        ("SSL_SESSION_free", None, [pointer]),
+        ("SSL_session_reused", c_int, [pointer]),
+        ("SSL_set_session_id_context", c_int, [pointer, data, c_uint]),
         ("SSL_get_error", c_int, [pointer, c_int]),
         ("SSL_use_PrivateKey", c_int, [pointer, pointer]),
         ("SSL_use_certificate", c_int, [pointer, pointer]),
@@ -179,6 +185,7 @@ class OpenSslPeer:
                 ssl.SSL_ctrl(self._ssl, _CTRL_SET_SERVER_NAME, 0, name.encode())
         else:
             ssl.SSL_set_accept_state(self._ssl)
+            ssl.SSL_set_session_id_context(self._ssl, b"test", 4)
         if roots:
             self.verify(required=True)
         self._level = Level.INITIAL
@@ -247,7 +254,10 @@ class OpenSslPeer:
         self._input += data
         ssl = self._ssl_library
         ssl.ERR_clear_error()
+        was_complete = self.is_complete
         result = ssl.SSL_do_handshake(self._ssl)
+        if was_complete:  # tickets are read like data
+            result = ssl.SSL_read(self._ssl, ctypes.create_string_buffer(1), 1)
         if result <= 0 and ssl.SSL_get_error(self._ssl, result) != _WANT_READ:
             text = ssl.ERR_reason_error_string(ssl.ERR_get_error()) or b""
             raise OpenSslError(-1 if self.alert is None else self.alert, text.decode())
@@ -255,6 +265,19 @@ class OpenSslPeer:
     def output(self) -> list[tuple[int, bytes]]:
         taken, self._out = self._out, []
         return taken
+
+    @property
+    def is_resumed(self) -> bool:
+        return bool(self._ssl_library.SSL_session_reused(self._ssl))
+
+    def session(self) -> int:
+        """A client's session, with the last ticket; for ``resume``, which frees it."""
+        found: int = self._ssl_library.SSL_get1_session(self._ssl)
+        return found
+
+    def resume(self, session: int) -> None:
+        self._check(self._ssl_library.SSL_set_session(self._ssl, session))
+        self._ssl_library.SSL_SESSION_free(session)
 
     @property
     def peer_public_key(self) -> bytes | None:

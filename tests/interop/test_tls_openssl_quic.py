@@ -269,3 +269,41 @@ def test_compressed_certificates_of_clients(make: Make) -> None:
     finish(context.handshake("localhost", CLIENT_PARAMETERS), peer)
     assert peer.peer_certificate == user.chain[0]
     assert context.identity is not None and 1 in context.identity._compressed
+
+
+# Resumption.
+
+
+def resumed_by(make: Make, context: Any, prepare: Callable[[OpenSslPeer], None]) -> Any:
+    """Our server's side of the second of two handshakes with a client of theirs."""
+    session = None
+    for is_second in (False, True):
+        peer = make(True, roots=ROOT, name="localhost")
+        prepare(peer)
+        if session is not None:
+            peer.resume(session)
+        server = context.handshake(SERVER_PARAMETERS)
+        finish(server, peer)
+        assert server.is_resumed == peer.is_resumed == is_second
+        session = None if is_second else peer.session()
+    return server
+
+
+def test_their_client_resumes(make: Make) -> None:
+    resumed_by(make, server_context(leaf()), lambda peer: None)
+
+
+def test_their_client_resumes_with_a_certificate(make: Make) -> None:
+    user = issue(root(), ["user"], client=True)
+    context = server_context(leaf(), client_ca=root().cert_pem)
+    server = resumed_by(make, context, lambda peer: peer.use(user))
+    assert server.peer_certificates[:1] == list(user.chain)
+
+
+def test_their_client_resumes_with_a_raw_public_key(make: Make) -> None:
+    def prepare(peer: OpenSslPeer) -> None:
+        peer.use(self_signed(), with_chain=False)
+        peer.certificate_types(client=b"\2")
+
+    context = server_context(leaf(), client_public_keys=[spki(self_signed())])
+    assert resumed_by(make, context, prepare).peer_public_key == spki(self_signed())

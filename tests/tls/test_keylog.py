@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import io
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,6 +47,17 @@ def test_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(client, server)
     lines = path.read_text().splitlines()
     assert lines[0] == "# kept" and len(lines) == 1 + 2 * len(LABELS)
+
+
+def test_environment_that_is_ignored(tmp_path: Path) -> None:
+    code = (
+        f"import sys; sys.path[:0] = {sys.path!r}; "
+        "from cwt.tls.keylog import open_keylog; sys.exit(open_keylog(None) is not None)"
+    )
+    environment = {**os.environ, "SSLKEYLOGFILE": str(tmp_path / "keys")}
+    for option, status in (("-c", 1), ("-Ec", 0), ("-Ic", 0)):
+        done = subprocess.run([sys.executable, option, code], env=environment)
+        assert done.returncode == status
 
 
 def test_no_key_log(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from typing import Protocol
 
 from cwt.errors import ConfigError
@@ -52,6 +53,11 @@ class KeyLog:
 
 
 def open_keylog(target: str | os.PathLike[str] | TextWriter | None) -> KeyLog | None:
-    """The key log that *target* names, or else SSLKEYLOGFILE; None without either."""
-    chosen = target if target is not None else os.environ.get("SSLKEYLOGFILE") or None
+    """The key log that *target* names, or else SSLKEYLOGFILE; None without either.
+
+    As in the module ``ssl``, an interpreter that runs with ``-E`` or ``-I`` does not ask the environment.
+    """
+    chosen = target
+    if chosen is None and not sys.flags.ignore_environment:
+        chosen = os.environ.get("SSLKEYLOGFILE") or None
     return None if chosen is None else KeyLog(chosen)
