@@ -9,7 +9,7 @@ import pytest
 from cwt.errors import ConfigError
 from cwt.tls import Alert, AlertDescription, Level
 from cwt.tls.development import issue
-from cwt.tls.messages import Certificate
+from cwt.tls.messages import Certificate, CertificateRequest
 from tests.tls.support import (
     client_context,
     deliver,
@@ -156,3 +156,15 @@ def test_async_callbacks_do_not_let_everybody_in() -> None:
         client_context(verify=asynchronous)
     alert = fails(user(), verify_client=lambda chain, name: asynchronous(chain, name))
     assert alert.description == AlertDescription.INTERNAL_ERROR
+
+
+def test_certificate_of_no_use_to_the_server_is_left_out() -> None:
+    options: dict[str, Any] = {"client_ca": root().cert_pem, "client_auth": "optional"}
+    client, server = mutual(user(), **options)
+    hello, flight = server_flight(client, server)
+    client.receive(Level.INITIAL, hello)
+    request = CertificateRequest(signature_algorithms=(0x0807,))
+    client.receive(Level.HANDSHAKE, flight[0] + request.pack())
+    client._answer(client._request)
+    [(_, data)] = client.output()
+    assert data == Certificate().pack()

@@ -446,13 +446,14 @@ class ClientHandshake(Handshake):
         self._request = self._session = None
 
     def _answer(self, request: CertificateRequest) -> None:
-        """Send our certificate, or an empty list when there is none."""
+        """Send our certificate, or an empty list when there is none that suits (RFC 8446 Section 4.4.2)."""
         context = self._context
         identity = context.raw_identity if self._sends_raw else context.identity
-        if identity is None:
+        offered = request.signature_algorithms or ()
+        if identity is None or set(identity.schemes).isdisjoint(offered):
             self._send_handshake(Certificate().pack())
             return
-        scheme = signatures.choose(identity.schemes, request.signature_algorithms or ())
+        scheme = signatures.choose(identity.schemes, offered)
         algorithm = compression.choose(
             context.certificate_compression, request.certificate_compression
         )
