@@ -400,7 +400,7 @@ def test_frames_in_the_wrong_packet_or_from_the_wrong_side(
 
 
 @pytest.mark.parametrize(
-    "kind", [0x20, 0x21, 0x24, 0x2F, 0x32, 0x3F, 0xAE, 0xB0, 1 << 20, (1 << 62) - 1]
+    "kind", [0x20, 0x21, 0x23, 0x25, 0x2F, 0x32, 0x3F, 0xAE, 0xB0, 1 << 20, (1 << 62) - 1]
 )
 @pytest.mark.parametrize("space", [INITIAL, HANDSHAKE, ONE_RTT])
 def test_unknown_frame_types(kind: int, space: int) -> None:

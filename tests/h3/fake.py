@@ -120,7 +120,7 @@ class FakeQuic:
         half = self.incoming.get(stream_id)
         if half is None or half.receiver_done:
             return None
-        if half.reset is not None:
+        if half.reset is not None and not half.data:
             half.reset_read = True
             raise StreamReset(half.reset)
         if not half.data and not half.fin:
@@ -135,7 +135,7 @@ class FakeQuic:
 
     def stream_peek(self, stream_id: int, max_length: int) -> bytes:
         half = self.incoming.get(stream_id)
-        if half is None or half.receiver_done or half.reset is not None:
+        if half is None or half.receiver_done:
             return b""
         return bytes(half.data[:max_length])
 
@@ -146,7 +146,9 @@ class FakeQuic:
         buffer[: len(got[0])] = got[0]
         return len(got[0]), got[1]
 
-    def stream_shutdown(self, stream_id: int, direction: int, code: int) -> None:
+    def stream_shutdown(
+        self, stream_id: int, direction: int, code: int, *, reliable_size: int = 0
+    ) -> None:
         self.shutdowns.append((stream_id, direction, code))
         if direction == 0:
             half = self.incoming.get(stream_id)
@@ -159,7 +161,8 @@ class FakeQuic:
         half = self.peer.incoming.get(stream_id)
         if half is not None and half.reset is None and not half.fin_read:
             half.reset = code
-            half.data.clear()
+            half.fin = False
+            del half.data[max(reliable_size - (half.total - len(half.data)), 0) :]
             if half.stopped is None:
                 self.peer._readable[stream_id] = None
 

@@ -18,11 +18,18 @@ from tests._core.raw_peer import NAME, client_context, server_context
 class Side:
     """An application that opens, writes, reads, resets and stops streams as chance will have it."""
 
-    def __init__(self, rng: random.Random, content: dict[tuple[bool, int], bytes]) -> None:
+    def __init__(
+        self,
+        rng: random.Random,
+        content: dict[tuple[bool, int], bytes],
+        reliable: dict[tuple[bool, int], int],
+    ) -> None:
         self.rng = rng
         self.connection: Connection | None = None
         self.content = content
         """What each stream's writer means to send, by (writer is client, stream)."""
+        self.reliable = reliable
+        """How much of it must arrive although it was reset."""
         self.written: dict[int, int] = {}
         self.read: dict[int, bytearray] = {}
         self.ended: dict[int, str] = {}
@@ -66,8 +73,8 @@ class Side:
         start = self.written[stream_id]
         end = min(len(data), start + self.rng.choice([0, 1, 700, 20_000, 100_000]))
         try:
-            if self.busy and self.rng.random() < 0.01:
-                self.connection.stream_shutdown(stream_id, 1, 17)
+            if self.busy and self.rng.random() < 0.02:
+                self.reset(stream_id)
                 self.over.add(stream_id)
                 return
             taken = self.connection.stream_send(stream_id, data[start:end], end == len(data))
@@ -77,6 +84,14 @@ class Side:
         self.written[stream_id] = start + taken
         if start + taken == len(data) and end == len(data):
             self.over.add(stream_id)
+
+    def reset(self, stream_id: int) -> None:
+        # A peer that stopped the stream first is past caring.
+        assert self.connection is not None
+        size = self.rng.choice([0, 1, start]) if (start := self.written[stream_id]) else 0
+        for less in (size, size // 2)[: self.rng.choice([1, 1, 2])]:
+            self.connection.stream_shutdown(stream_id, 1, 17, reliable_size=less)
+            self.reliable[self.connection.is_client, stream_id] = less
 
     def take(self, stream_id: int) -> None:
         assert self.connection is not None
@@ -90,7 +105,7 @@ class Side:
                 got = self.connection.stream_recv(stream_id, self.rng.choice([1, 100, 65536]))
             except StreamReset as error:
                 assert error.code in (17, 18)
-                self.ended[stream_id] = "reset"
+                self.ended[stream_id] = "reset" if error.code == 17 else "stopped"
                 return
             if got is None:
                 return
@@ -128,7 +143,8 @@ def test_what_is_written_is_read(seed: int) -> None:
         downlink=Link.of(**impairments, seed=f"{seed}d"),
     )
     content: dict[tuple[bool, int], bytes] = {}
-    client, server = Side(rng, content), Side(rng, content)
+    reliable: dict[tuple[bool, int], int] = {}
+    client, server = Side(rng, content, reliable), Side(rng, content, reliable)
     client.connection = client_end.connect(NAME, SERVER, client_context(), 0.0, local=CLIENT)
 
     established: list[float] = []
@@ -162,6 +178,8 @@ def test_what_is_written_is_read(seed: int) -> None:
             if reader.ended[stream_id] == "fin":
                 assert bytes(got) == sent
                 whole += 1
+            elif reader.ended[stream_id] == "reset":
+                assert len(got) >= reliable[writer_is_client, stream_id]
     assert whole > 10
     # Both sides have forgotten every stream.
     assert client.connection.stats().streams == 0

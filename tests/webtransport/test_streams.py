@@ -550,3 +550,49 @@ def test_capsules_before_the_answer_are_read_after_it() -> None:
     rig.wt.accept(session)
     rig.poll()
     assert rig.saw(wt.SessionClosed) == [wt.SessionClosed(session, 5, "early", True)]
+
+
+@pytest.mark.parametrize("bidirectional", [True, False])
+@pytest.mark.parametrize("written", [b"", b"data"])
+def test_a_reset_lets_the_preamble_through(bidirectional: bool, written: bytes) -> None:
+    pair, session = connected()
+    stream = pair.client.open_stream(session, bidirectional)
+    assert stream is not None
+    pair.client.stream_send(stream, written)
+    pair.client.reset_stream(stream, 5)
+    pair.run()
+    assert pair.server_saw(wt.StreamOpened) == [wt.StreamOpened(session, stream, bidirectional)]
+    with pytest.raises(StreamReset) as reset:
+        pair.server.stream_recv(stream)
+    assert reset.value.code == 5
+
+
+def test_a_reset_after_the_end_was_written() -> None:
+    pair, session = connected()
+    stream_id = pair.client.open_stream(session, False)
+    assert stream_id is not None
+    stream = pair.client._streams.get(stream_id)
+    assert stream is not None
+    stream.writer = object()
+    assert stream.send(b"data", True) == 4
+    stream.reset(5)
+    stream.reset(6)  # once
+    pair.run()
+    assert [entry[1:] for entry in pair.client_quic.shutdowns if entry[0] == stream_id] == [
+        (1, to_http3(5))
+    ]
+    with pytest.raises(StreamReset) as reset:
+        pair.server.stream_recv(stream_id)
+    assert reset.value.code == 5
+
+
+def test_a_stream_that_only_receives_is_not_reset() -> None:
+    pair, session = connected()
+    stream_id = pair.client.open_stream(session, False)
+    assert stream_id is not None
+    pair.client.stream_send(stream_id, b"data")
+    pair.run()
+    stream = pair.server._streams.get(stream_id)
+    assert stream is not None
+    stream.reset(5)
+    assert not pair.server_quic.shutdowns

@@ -249,6 +249,7 @@ cdef class Connection(Router):
             noise = self.random(4)
             params.unknown[31 * (noise[0] << 8 | noise[1]) + 27] = noise[: noise[2] % 5]
             params.grease_quic_bit = True
+        params.reset_stream_at = params.early_reset_stream_at = True
         self.own_params = params
         return params
 
@@ -775,9 +776,15 @@ cdef class Connection(Router):
             self._wake()
         return 0
 
-    def stream_shutdown(self, uint64_t stream_id, int direction, uint64_t code=0):
-        """Stop reading (*direction* 0: STOP_SENDING) or abandon writing (1: RESET_STREAM) with *code*."""
-        self.streams.shutdown(stream_id, direction == 1, code)
+    def stream_shutdown(self, uint64_t stream_id, int direction, uint64_t code=0, *, uint64_t reliable_size=0):
+        """Stop reading (*direction* 0: STOP_SENDING) or abandon writing (1: RESET_STREAM) with *code*.
+
+        The first *reliable_size* bytes that were written still reach the peer, before it learns of the end
+        (draft-ietf-quic-reliable-stream-reset); where it does not know RESET_STREAM_AT, the reset waits
+        until they are acknowledged.  A later call may lower it.  Raises ValueError when it is more than was
+        written.
+        """
+        self.streams.shutdown(stream_id, direction == 1, code, reliable_size)
         self._wake()
 
     def stream_capacity(self, uint64_t stream_id):

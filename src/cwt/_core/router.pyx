@@ -21,7 +21,7 @@ from cwt._core.wire.frame cimport (
     ACK, ACK_ECN, ACK_FREQUENCY, APPLICATION_CLOSE, AckFrame, AckFrequencyFrame, CRYPTO, CloseFrame,
     DATAGRAM, DATAGRAM_WITH_LENGTH, DATA_BLOCKED, DataFrame, FrameRecord, HANDSHAKE_DONE, IMMEDIATE_ACK, MAX_DATA,
     MAX_STREAMS_BIDI, MAX_STREAMS_UNI, MAX_STREAM_DATA, NEW_CONNECTION_ID, NEW_TOKEN, NewConnectionId, PADDING,
-    PATH_CHALLENGE, PATH_RESPONSE, PING, RESET_STREAM, RETIRE_CONNECTION_ID, STOP_SENDING, STREAM,
+    PATH_CHALLENGE, PATH_RESPONSE, PING, RESET_STREAM, RESET_STREAM_AT, RETIRE_CONNECTION_ID, STOP_SENDING, STREAM,
     STREAMS_BLOCKED_BIDI, STREAMS_BLOCKED_UNI, STREAM_DATA_BLOCKED, StreamControl,
     TRANSPORT_CLOSE, read_ack, read_ack_frequency, read_close, read_crypto, read_datagram,
     read_new_connection_id, read_new_token, read_pair, read_reset_stream, read_stop_sending, read_stream, read_type,
@@ -45,7 +45,7 @@ memset(ALLOWED, 0, sizeof(ALLOWED))
 for _type in (PADDING, PING, ACK, ACK_ECN, CRYPTO, TRANSPORT_CLOSE):
     ALLOWED[_type] = ANY
 for _type in (
-    RESET_STREAM, STOP_SENDING, NEW_TOKEN, *range(STREAM, 0x20), DATAGRAM, DATAGRAM_WITH_LENGTH,
+    RESET_STREAM, RESET_STREAM_AT, STOP_SENDING, NEW_TOKEN, *range(STREAM, 0x20), DATAGRAM, DATAGRAM_WITH_LENGTH,
     ACK_FREQUENCY,
 ):
     if _type != TRANSPORT_CLOSE:
@@ -302,8 +302,10 @@ cdef class Router(PacketHandler):
         cdef bint ok
         if type < 0x20:
             self.controls[type] += 1
-        if type == RESET_STREAM:
-            ok = read_reset_stream(r, &control)
+        elif type == RESET_STREAM_AT:
+            self.controls[<int>RESET_STREAM] += 1
+        if type == RESET_STREAM or type == RESET_STREAM_AT:
+            ok = read_reset_stream(r, type, &control)
             if ok:
                 self.streams.on_reset_stream(&control)
         elif type == STOP_SENDING:
@@ -389,6 +391,7 @@ cdef class Router(PacketHandler):
         return 0
 
     cdef int _install(self, list secrets) except -1:
+        self.handshake.tls.negotiated_version = self.versions.chosen
         for space, is_write, cipher_suite, secret in secrets:
             self.keys.install(
                 space, is_write, cipher_suite, secret,
@@ -556,7 +559,7 @@ cdef class Router(PacketHandler):
     # Ownership of what packets carried
 
     cdef int record_acked(self, const FrameRecord* r, int space) except -1:
-        if r.type == STREAM or r.type == RESET_STREAM:
+        if r.type == STREAM or r.type == RESET_STREAM or r.type == RESET_STREAM_AT:
             self.streams.on_acked(r)
         elif r.type == ACK:
             self.acks.of(space).on_acked(r.id)
@@ -573,7 +576,9 @@ cdef class Router(PacketHandler):
         return 0
 
     cdef int record_lost(self, const FrameRecord* r, int space) except -1:
-        if STREAM == r.type or RESET_STREAM <= r.type <= STOP_SENDING or MAX_DATA <= r.type <= STREAMS_BLOCKED_UNI:
+        if STREAM == r.type or RESET_STREAM <= r.type <= STOP_SENDING or (
+            MAX_DATA <= r.type <= STREAMS_BLOCKED_UNI or r.type == RESET_STREAM_AT
+        ):
             self.streams.on_lost(r)
         elif r.type == CRYPTO or r.type == HANDSHAKE_DONE:
             self.handshake.on_lost(space, r)

@@ -55,8 +55,8 @@ class Connection:
     through HTTP/3: past the preamble, ``stream_send`` and ``stream_recv`` are QUIC's own, with error
     codes mapped, and so is the backpressure.
 
-    A reset may overtake the preamble: without RESET_STREAM_AT, which no browser offers today, the peer
-    then learns of a stream that belongs to no session, and drops it.
+    A reset does not overtake the preamble: a peer without RESET_STREAM_AT is told of it when the preamble
+    has been acknowledged.
     """
 
     __slots__ = (

@@ -10,6 +10,8 @@ cdef class Stream:
     cdef bint fin_pending                    # the end came with the preamble, and was not told yet
     cdef bint bare                           # we sent its preamble, and nothing after it
     cdef bint fin_waits                      # the end is sent once the preamble was taken
+    cdef bint finished                       # all was written, and its end
+    cdef Py_ssize_t preamble                 # bytes at the start that we sent before the application's
     cdef bytes unsent                        # of the preamble; None for nothing
     cdef public object reader                # who is told of news, if not the caller of poll
     cdef public object writer
@@ -27,6 +29,7 @@ cdef class Stream:
     cpdef int release(self) except -1
     cdef bint flush(self) except -1
     cdef int refuse(self, code) except -1
+    cdef int abandon(self, code) except -1
     cdef int reading_done(self) except -1
     cdef int sending_done(self) except -1
     cdef int forget_when_done(self) except -1

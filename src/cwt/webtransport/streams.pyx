@@ -61,7 +61,7 @@ cdef class Stream:
             if self.bare and fin and size == 0 and not self.quic.stream_acked(self.stream_id):
                 # Firefox closes the connection (H3_GENERAL_PROTOCOL_ERROR) when it reads the end
                 # together with the preamble: the end waits until the preamble has been taken.
-                self.fin_waits = True
+                self.fin_waits = self.finished = True
                 self.sending_done()
                 return 0
             taken = self.quic.stream_send(self.stream_id, data, fin)
@@ -71,6 +71,7 @@ cdef class Stream:
         if taken:
             self.bare = False
         if fin and taken == size:
+            self.finished = True
             self.sending_done()
         return taken
 
@@ -102,10 +103,8 @@ cdef class Stream:
     cpdef int reset(self, code) except -1:
         """See ``Connection.reset_stream``."""
         raw = to_http3(code)
-        if self.sending:
-            self.unsent = None
-            self.quic.stream_shutdown(self.stream_id, _WRITE, raw)
-            self.sending_done()
+        if self.sending or self.finished:
+            self.abandon(raw)
         return 0
 
     cpdef int stop(self, code) except -1:
@@ -147,11 +146,16 @@ cdef class Stream:
             self.quic.stream_shutdown(self.stream_id, _READ, code)
             self.reading_done()
         if self.sending or self.fin_waits:
-            self.unsent = None
-            self.fin_waits = False
-            self.quic.stream_shutdown(self.stream_id, _WRITE, code)
-            self.sending_done()
+            self.abandon(code)
         return 0
+
+    cdef int abandon(self, code) except -1:
+        # Reset it; the peer still gets the preamble, to know what stream it is about (Section 4.4).
+        cdef Py_ssize_t reliable = self.preamble - (len(self.unsent) if self.unsent is not None else 0)
+        self.unsent = None
+        self.fin_waits = self.finished = False
+        self.quic.stream_shutdown(self.stream_id, _WRITE, code, reliable_size=reliable)
+        return self.sending_done()
 
     cdef int reading_done(self) except -1:
         self.reading = self.fin_pending = False
@@ -300,6 +304,7 @@ cdef class Streams:
         stream.siblings = siblings
         self.by_id[stream_id] = siblings[stream_id] = stream
         start = preamble(session_id, bidirectional)
+        stream.preamble = len(start)
         try:
             taken = self.quic.stream_send(stream_id, start)
             if taken < len(start):

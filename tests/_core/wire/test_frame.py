@@ -49,6 +49,7 @@ FRAMES: list[tuple[str, tuple[Any, ...]]] = [
     ("1e", (FrameType.HANDSHAKE_DONE,)),
     ("1f", (FrameType.IMMEDIATE_ACK,)),
     ("40af 02 09 44e2 03", (FrameType.ACK_FREQUENCY, 2, 9, 1250, 3)),
+    ("24 04 4101 07 05", (FrameType.RESET_STREAM_AT, 4, 257, 7, 5)),
     ("30 6162", (FrameType.DATAGRAM, b"ab")),
     ("31 02 6162", (FrameType.DATAGRAM, b"ab")),
 ]
@@ -90,6 +91,7 @@ REFUSED = {
     "connection ID of 21 bytes": "18 02 01 15" + "00" * 37,
     "retire prior to above the sequence number": "18 01 02 04 aabbccdd" + "00" * 16,
     "length beyond the packet": "0a 04 05 61",
+    "reliable size above the final size": "24 04 4101 07 08",
     "reason beyond the packet": "1d 00 05 61",
 }
 

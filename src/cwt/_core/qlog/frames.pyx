@@ -8,8 +8,8 @@ from cwt._core.wire.frame cimport (
     ACK, ACK_ECN, ACK_FREQUENCY, APPLICATION_CLOSE, AckFrame, AckFrequencyFrame, CRYPTO, CloseFrame,
     DATAGRAM, DATAGRAM_WITH_LENGTH, DATA_BLOCKED, DataFrame, HANDSHAKE_DONE, IMMEDIATE_ACK, MAX_DATA,
     MAX_STREAMS_BIDI, MAX_STREAMS_UNI, MAX_STREAM_DATA, NEW_CONNECTION_ID, NEW_TOKEN, NewConnectionId,
-    PADDING, PATH_CHALLENGE, PATH_RESPONSE, PING, RESET_STREAM, RETIRE_CONNECTION_ID, STOP_SENDING,
-    STREAM, STREAMS_BLOCKED_BIDI, STREAMS_BLOCKED_UNI, STREAM_DATA_BLOCKED, TRANSPORT_CLOSE, read_ack,
+    PADDING, PATH_CHALLENGE, PATH_RESPONSE, PING, RESET_STREAM, RESET_STREAM_AT, RETIRE_CONNECTION_ID,
+    STOP_SENDING, STREAM, STREAMS_BLOCKED_BIDI, STREAMS_BLOCKED_UNI, STREAM_DATA_BLOCKED, TRANSPORT_CLOSE, read_ack,
     read_ack_frequency, read_close, read_crypto, read_datagram, read_new_connection_id, read_new_token,
     read_stream, read_type,
 )
@@ -18,7 +18,6 @@ cdef enum:
     MAX_FRAMES = 512         # of a packet; a peer's thousands of PINGs are not worth more of the disk
     MAX_RANGES = 256         # of an ACK frame
     MAX_REASON = 256
-    RESET_STREAM_AT = 0x24   # draft-ietf-quic-reliable-stream-reset
 
 ctypedef const char* Word
 

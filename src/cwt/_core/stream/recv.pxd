@@ -29,21 +29,25 @@ cdef class ReassemblyBuffer:
     cdef void _drop_read_blocks(self) noexcept
     cdef void _drop_blocks(self) noexcept
     cdef void discard(self) noexcept
+    cdef int cut(self, uint64_t end) except -1
 
 
 cdef class ReceivePart(ReassemblyBuffer):
     cdef ReceiveWindow window
     cdef uint64_t final_size                 # UNKNOWN until FIN or reset
     cdef uint64_t reset_code
+    cdef uint64_t reliable                   # bytes that the reset lets through
     cdef uint64_t stop_code
-    cdef uint8_t was_reset
+    cdef uint8_t was_reset                   # the peer will not send more than ``reliable`` again
     cdef uint8_t stopped                     # we sent, or will send, STOP_SENDING
     cdef uint8_t stop_pending
     cdef uint8_t limit_pending               # MAX_STREAM_DATA is due
     cdef uint8_t done                        # the application knows the end
 
     cdef int64_t on_data(self, uint64_t offset, const uint8_t* data, uint64_t length, bint fin) except -1
-    cdef int64_t on_reset(self, uint64_t code, uint64_t final_size) except -1
+    cdef int64_t on_reset(self, uint64_t code, uint64_t final_size, uint64_t reliable) except -1
+    cdef uint64_t unreadable(self) noexcept
+    cdef bint reset_due(self) noexcept
     cdef int _check(self, uint64_t end, bint final, int frame_type) except -1
     cdef bint at_end(self) noexcept
     cdef bint has_news(self) noexcept

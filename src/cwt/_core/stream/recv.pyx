@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 from libc.string cimport memmove
 
 from cwt._core.stream.flow cimport window_open
-from cwt._core.wire.frame cimport RESET_STREAM, STREAM
+from cwt._core.wire.frame cimport RESET_STREAM, RESET_STREAM_AT, STREAM
 from cwt._core.wire.ranges cimport RangeSet
 
 from cwt.errors import TransportError, TransportErrorCode
@@ -178,6 +178,17 @@ cdef class ReassemblyBuffer:
         self.ahead = None
         self.offset = self.contiguous
 
+    cdef int cut(self, uint64_t end) except -1:
+        # Forget what is held from *end* on; nothing comes there any more.
+        if end <= self.offset:
+            self.discard()
+        elif end <= self.contiguous:
+            self.contiguous = end
+            self.ahead = None
+        elif self.ahead is not None:
+            self.ahead.subtract(end, UNKNOWN)
+        return 0
+
     def write(self, uint64_t offset, bytes data not None):
         """Insert *data* at *offset*."""
         self.insert(offset, <const uint8_t*>PyBytes_AS_STRING(data), len(data))
@@ -227,34 +238,55 @@ cdef class ReceivePart(ReassemblyBuffer):
             self.window.received = end
         if fin:
             self.final_size = end
-        if not self.was_reset and not self.stopped:
+        if self.was_reset:
+            if offset >= self.reliable:
+                return grown
+            length = min(length, self.reliable - offset)
+        if not self.stopped:
             self.insert(offset, data, <size_t>length)
         return grown
 
-    cdef int64_t on_reset(self, uint64_t code, uint64_t final_size) except -1:
+    cdef int64_t on_reset(self, uint64_t code, uint64_t final_size, uint64_t reliable) except -1:
+        # RESET_STREAM, or with *reliable* RESET_STREAM_AT.  Like on_data.
         cdef int64_t grown
         self._check(final_size, True, RESET_STREAM)
+        if self.was_reset and (self.reliable or reliable) and code != self.reset_code:
+            raise TransportError(
+                TransportErrorCode.STREAM_STATE_ERROR, "another code in another reset", RESET_STREAM_AT
+            )
+        if self.stopped:
+            reliable = 0                     # the application wants none of it
         grown = final_size - self.window.received
         self.window.received = final_size
-        if self.final_size == UNKNOWN or not self.at_end():
-            # All data received and FIN beats a late reset (Section 3.2, "Data Recvd").
-            if not (self.final_size != UNKNOWN and self.contiguous == self.final_size):
-                if not self.was_reset:
-                    self.was_reset = True
-                    self.reset_code = code
-                self.discard()
+        # All data received and FIN beats a late reset (Section 3.2, "Data Recvd").
+        if self.was_reset or self.final_size == UNKNOWN or self.contiguous < self.final_size:
+            if not self.was_reset:
+                self.was_reset = True
+                self.reset_code = code
+                self.reliable = reliable
+            # In whatever order they come, the smallest counts.
+            self.reliable = min(self.reliable, reliable)
+            self.cut(self.reliable)
         self.final_size = final_size
         return grown
 
+    cdef uint64_t unreadable(self) noexcept:
+        # Bytes that a reset has kept from the application and that do not count as consumed yet.
+        return self.final_size - max(self.reliable, self.offset) - (self.window.consumed - self.offset)
+
+    cdef bint reset_due(self) noexcept:
+        # The application has what the reset let through, and is to know of it.
+        return self.was_reset and self.offset >= self.reliable
+
     cdef bint at_end(self) noexcept:
         # Everything up to FIN has been read.
-        return self.final_size != UNKNOWN and self.offset == self.final_size
+        return self.final_size != UNKNOWN and self.offset == self.final_size and not self.was_reset
 
     cdef bint has_news(self) noexcept:
         # Something for the application: data, the end, or a reset.
         if self.done or self.stopped:
             return False
-        return self.was_reset or self.available() > 0 or self.at_end()
+        return self.available() > 0 or self.at_end() or self.reset_due()
 
     cdef uint64_t stop(self, uint64_t code) noexcept:
         # The application wants no more; returns the unread bytes that count as consumed now.

@@ -33,12 +33,14 @@ cdef class SendBuffer:
     cdef int lose(self, uint64_t start, uint64_t end) except -1
     cdef void _release(self) noexcept
     cdef void _forget_ring(self) noexcept
+    cdef void _forget_beyond(self, uint64_t end) noexcept
     cdef void clear(self) noexcept
 
 
 cdef class SendPart(SendBuffer):
     cdef SendCredit credit
     cdef uint64_t reset_code
+    cdef uint64_t reliable                   # bytes that a reset lets through
     cdef uint64_t stop_code
     cdef uint8_t fin                         # the application finished
     cdef uint8_t fin_sent
@@ -56,5 +58,7 @@ cdef class SendPart(SendBuffer):
     cdef int write(self, PacketBuilder* p, uint64_t stream_id, SendCredit* connection) except -2
     cdef int on_acked(self, uint64_t offset, uint64_t length, bint fin) except -1
     cdef int on_lost(self, uint64_t offset, uint64_t length, bint fin) except -1
-    cdef void reset(self, uint64_t code) noexcept
+    cdef int reset(self, uint64_t code, uint64_t reliable) except -1
+    cdef bint reset_ready(self, bint at) noexcept
+    cdef bint on_reset_acked(self, uint64_t reliable) noexcept
     cdef void rewind(self) noexcept

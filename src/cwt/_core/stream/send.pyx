@@ -185,6 +185,19 @@ cdef class SendBuffer:
                 self.lost.subtract(self.acked.items[i].start, self.acked.items[i].end)
         return 0
 
+    cdef void _forget_beyond(self, uint64_t end) noexcept:
+        # What was written from there on and not sent.
+        cdef Chunk* chunk
+        while self.chunk_count:
+            chunk = &self.chunks[(self.chunk_head + self.chunk_count - 1) & self.chunk_mask]
+            if chunk.offset < end:
+                chunk.length = <size_t>min(chunk.length, end - chunk.offset)
+                break
+            Py_DECREF(<object>chunk.owner)
+            self.chunk_count -= 1
+        self.end = end
+        self.tail_room = 0
+
     cdef void clear(self) noexcept:
         cdef size_t i
         for i in range(self.chunk_count):
@@ -206,11 +219,9 @@ cdef class SendPart(SendBuffer):
 
     cdef bint has_data(self) noexcept:
         # Something could be sent, flow control permitting.
-        if self.was_reset:
-            return False
         if self.lost is not None and self.lost.count:
             return True
-        return self.sent < self.end or self.fin and not self.fin_sent
+        return self.sent < self.end or self.fin and not self.fin_sent and not self.was_reset
 
     cdef bint needs_credit(self) noexcept:
         # Whether what could be sent is all new; lost data, or an end alone, has its credit already.
@@ -221,19 +232,19 @@ cdef class SendPart(SendBuffer):
 
     cdef bint done(self) noexcept:
         if self.was_reset:
-            return self.reset_acked
+            return self.reset_acked and self.base == self.end
         return self.fin_acked and self.base == self.end
 
     cdef int write(self, PacketBuilder* p, uint64_t stream_id, SendCredit* connection) except -2:
         """One STREAM frame: 1 written, 0 nothing may be sent now, -1 the packet has no room for it."""
         cdef uint64_t offset, length
         cdef size_t space = room(&p.w), header
-        cdef bint fresh = self.lost is None or self.lost.count == 0, fin
+        cdef bint fresh = self.lost is None or self.lost.count == 0, fin, ends = self.fin and not self.was_reset
         cdef uint8_t kind = STREAM
         if fresh:
             offset = self.sent
             length = min(self.end - offset, min(credit_left(&self.credit), credit_left(connection)))
-            if length == 0 and not (self.fin and not self.fin_sent and offset == self.end):
+            if length == 0 and not (ends and not self.fin_sent and offset == self.end):
                 return 0
         else:
             offset = self.lost.items[0].start
@@ -248,7 +259,7 @@ cdef class SendPart(SendBuffer):
             if header + varint_length(length) > space:
                 return -1
             length = min(length, space - header - varint_length(length))
-        fin = self.fin and offset + length == self.end
+        fin = ends and offset + length == self.end
         if offset:
             kind |= STREAM_OFF
         if fin:
@@ -277,25 +288,44 @@ cdef class SendPart(SendBuffer):
     cdef int on_acked(self, uint64_t offset, uint64_t length, bint fin) except -1:
         if fin:
             self.fin_acked = True
-        if not self.was_reset:
-            self.acknowledge(offset, offset + length)
-        return 0
+        return self.acknowledge(offset, offset + length)
 
     cdef int on_lost(self, uint64_t offset, uint64_t length, bint fin) except -1:
-        if self.was_reset:
-            return 0
-        if fin and not self.fin_acked:
+        if fin and not self.fin_acked and not self.was_reset:
             self.fin_sent = False
-        self.lose(offset, offset + length)
-        return 0
+        return self.lose(offset, offset + length)
 
-    cdef void reset(self, uint64_t code) noexcept:
-        # Data gives way to RESET_STREAM, whose final size is what was sent (RFC 9000 Section 4.5).
+    cdef int reset(self, uint64_t code, uint64_t reliable) except -1:
+        # Data from *reliable* on gives way to a reset, whose final size is what was sent (RFC 9000
+        # Section 4.5).  Once more: it can only let less through, and for the same reason.
+        if not self.was_reset:
+            self.reset_code = code
+        elif reliable >= self.reliable:
+            return 0
         self.was_reset = True
         self.reset_pending = True
-        self.reset_code = code
-        self.clear()
-        self.base = self.end = self.sent
+        self.reset_acked = False
+        self.reliable = reliable
+        if reliable <= self.base:
+            self.clear()
+            self.base = self.end = self.sent
+            return 0
+        self._forget_beyond(max(reliable, self.sent))
+        if reliable < self.sent:
+            # What was sent beyond is of no interest any more, as if it had arrived.
+            self.acknowledge(reliable, self.sent)
+        return 0
+
+    cdef bint reset_ready(self, bint at) noexcept:
+        # Whether the reset may go out: with RESET_STREAM_AT (*at*) when the data before it did; without it,
+        # when that has arrived.
+        return self.reset_pending and (self.sent if at else self.base) >= self.reliable
+
+    cdef bint on_reset_acked(self, uint64_t reliable) noexcept:
+        # One that let *reliable* bytes through; the peer may wait for these unless it was the last word.
+        if reliable == self.reliable:
+            self.reset_acked = True
+        return self.done()
 
     cdef void rewind(self) noexcept:
         # The peer has taken nothing, and goes on as if nothing had been sent.
@@ -304,5 +334,7 @@ cdef class SendPart(SendBuffer):
         self.fin_sent = False
         self.lost = None
         if self.was_reset:
-            self.base = self.end = 0
+            self.base = 0
+            self.acked = None
+            self._forget_beyond(self.reliable)
             self.reset_pending = True

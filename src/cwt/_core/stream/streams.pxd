@@ -43,6 +43,7 @@ cdef class Streams:
     cdef uint64_t closed_remote[2]           # how many of the peer's have ended
     cdef RangeSet closed_bidi, closed_uni    # indexes of the peer's that have ended; None for none
     cdef bint limit_pending[2]               # MAX_STREAMS is due
+    cdef bint peer_takes_reset_at            # knows RESET_STREAM_AT
     cdef bint max_data_pending
     cdef uint64_t held                       # streams
     cdef readonly uint64_t resets_sent, stops_sent
@@ -84,6 +85,7 @@ cdef class Streams:
     cdef int write_control(self, PacketBuilder* p, int64_t now, int64_t rtt) except -1
     cdef bint _write_limits(self, PacketBuilder* p, int64_t now, int64_t rtt) noexcept
     cdef bint _write_stream_control(self, PacketBuilder* p, Stream stream, int64_t now, int64_t rtt) noexcept
+    cdef bint _write_reset(self, PacketBuilder* p, uint64_t stream_id, SendPart send) noexcept
     cdef int write_data(self, PacketBuilder* p) except -1
     cdef bint _has_room(self, Stream stream) noexcept
     cdef int on_acked(self, const FrameRecord* r) except -1
@@ -97,7 +99,8 @@ cdef class Streams:
     cdef Py_ssize_t read_into(self, uint64_t stream_id, uint8_t* out, size_t length, bint* fin) except -2
     cdef Stream _readable_stream(self, uint64_t stream_id)
     cdef bint _after_read(self, Stream stream, size_t length) except -1
-    cdef int shutdown(self, uint64_t stream_id, bint writing, uint64_t code) except -1
+    cdef int shutdown(self, uint64_t stream_id, bint writing, uint64_t code, uint64_t reliable) except -1
+    cdef int _reset(self, Stream stream, uint64_t code, uint64_t reliable) except -1
     cdef uint64_t capacity(self, uint64_t stream_id) except? 0
     cdef bint acked(self, uint64_t stream_id) except -1
     cdef int prioritize(self, uint64_t stream_id, int urgency, bint incremental) except -1

@@ -17,9 +17,9 @@ from cwt._core.stream.schedule cimport (
 from cwt._core.stream.send cimport SendPart
 from cwt._core.wire.frame cimport (
     DATA_BLOCKED, DataFrame, FrameRecord, MAX_DATA, MAX_STREAM_DATA, MAX_STREAMS_BIDI,
-    MAX_STREAMS_UNI, PacketBuilder, RESET_STREAM, STOP_SENDING, STREAM, STREAM_DATA_BLOCKED,
-    STREAMS_BLOCKED_BIDI, STREAMS_BLOCKED_UNI, StreamControl, can_record, put_one, put_three,
-    put_two, record,
+    MAX_STREAMS_UNI, PacketBuilder, RESET_STREAM, RESET_STREAM_AT, STOP_SENDING, STREAM,
+    STREAM_DATA_BLOCKED, STREAMS_BLOCKED_BIDI, STREAMS_BLOCKED_UNI, StreamControl, can_record, put_one,
+    put_reset_stream, put_two, record,
 )
 from cwt._core.wire.ranges cimport RangeSet
 
@@ -77,6 +77,7 @@ cdef class Streams:
         self.peer_window_uni = params.initial_max_stream_data_uni
         self.peer_limit[0] = max(self.peer_limit[0], <uint64_t>params.initial_max_streams_bidi)
         self.peer_limit[1] = max(self.peer_limit[1], <uint64_t>params.initial_max_streams_uni)
+        self.peer_takes_reset_at = params.reset_stream_at or params.early_reset_stream_at
         for stream in self.by_id.values():
             if stream.send is not None:
                 window = self.peer_window_uni if stream.id & 2 else self.peer_window_bidi_remote
@@ -230,7 +231,7 @@ cdef class Streams:
             return 0
         grown = stream.recv.on_data(frame.offset, frame.data, frame.length, frame.fin)
         self._received(grown, STREAM)
-        if stream.recv.stopped or stream.recv.was_reset:
+        if stream.recv.stopped:
             self._consumed(stream, grown)
             self._settle(stream)
         elif stream.recv.has_news():
@@ -242,10 +243,10 @@ cdef class Streams:
         cdef int64_t grown
         if stream is None:
             return 0
-        grown = stream.recv.on_reset(frame.code, frame.final_size)
+        grown = stream.recv.on_reset(frame.code, frame.final_size, frame.reliable_size)
         self._received(grown, RESET_STREAM)
         if stream.recv.was_reset:
-            self._consumed(stream, stream.recv.window.received - stream.recv.window.consumed)
+            self._consumed(stream, stream.recv.unreadable())
         if stream.recv.has_news():
             self._list_readable(stream)
         self._settle(stream)
@@ -257,11 +258,8 @@ cdef class Streams:
             return 0
         stream.send.stopped = True
         stream.send.stop_code = frame.code
-        if not stream.send.was_reset and not stream.send.done():
-            stream.send.reset(frame.code)        # RFC 9000 Section 3.5
-            self.resets_sent += 1
-            schedule_remove(&self.schedule, &stream.link)
-            self._queue_control(stream)
+        if not stream.send.done():
+            self._reset(stream, frame.code, 0)   # RFC 9000 Section 3.5
         self._list_writable(stream)
         return 0
 
@@ -440,13 +438,22 @@ cdef class Streams:
                 return False
             record(p, MAX_STREAM_DATA, stream.id, limit, 0, False)
             recv.limit_pending = False
-        if send is not None and send.reset_pending:
-            if not can_record(p) or not put_three(
-                &p.w, RESET_STREAM, stream.id, send.reset_code, send.sent
-            ):
-                return False
-            record(p, RESET_STREAM, stream.id, 0, 0, False)
-            send.reset_pending = False
+        if send is not None and send.reset_ready(self.peer_takes_reset_at):
+            return self._write_reset(p, stream.id, send)
+        return True
+
+    cdef bint _write_reset(self, PacketBuilder* p, uint64_t stream_id, SendPart send) noexcept:
+        cdef StreamControl frame
+        frame.stream_id = stream_id
+        frame.code = send.reset_code
+        frame.final_size = send.sent
+        frame.reliable_size = send.reliable if self.peer_takes_reset_at else 0
+        if not can_record(p) or not put_reset_stream(&p.w, &frame):
+            return False
+        record(
+            p, RESET_STREAM_AT if frame.reliable_size else RESET_STREAM, stream_id, send.reliable, 0, False
+        )
+        send.reset_pending = False
         return True
 
     cdef int write_data(self, PacketBuilder* p) except -1:
@@ -479,6 +486,8 @@ cdef class Streams:
             if send.short_write and self._has_room(stream):
                 send.short_write = False
                 self._list_writable(stream)
+            if send.reset_pending:
+                self._queue_control(stream)      # the reset may have waited for this
             schedule_spent(&self.schedule, link, p.w.pos - start)
         if self._is_blocked() and can_record(p) and put_one(&p.w, DATA_BLOCKED, self.credit.limit):
             record(p, DATA_BLOCKED, 0, self.credit.limit, 0, False)
@@ -507,17 +516,17 @@ cdef class Streams:
     cdef int on_acked(self, const FrameRecord* r) except -1:
         cdef Stream stream
         cdef bint waiting
-        if r.type != STREAM and r.type != RESET_STREAM:
-            return 0
         stream = self.find(r.id)
         if stream is None:
             return 0
-        if r.type == RESET_STREAM:
-            stream.send.reset_acked = True
-            self._settle(stream)
+        if r.type != STREAM:
+            if stream.send.on_reset_acked(r.offset):
+                self._settle(stream)
             return 0
         waiting = not stream.send.all_acked()
         stream.send.on_acked(r.offset, r.length, r.fin)
+        if stream.send.reset_pending:
+            self._queue_control(stream)
         if waiting and stream.send.all_acked():
             self._list_writable(stream)
             if stream.send.done():
@@ -546,7 +555,7 @@ cdef class Streams:
             stream.send.on_lost(r.offset, r.length, r.fin)
             if stream.send.has_data():
                 self._queue(stream)
-        elif r.type == RESET_STREAM:
+        elif r.type == RESET_STREAM or r.type == RESET_STREAM_AT:
             stream.send.reset_pending = not stream.send.reset_acked
             self._queue_control(stream)
         elif r.type == STOP_SENDING:
@@ -636,7 +645,7 @@ cdef class Streams:
         cdef Stream stream = self._known(stream_id)
         if stream is None or stream.recv is None or stream.recv.done or stream.recv.stopped:
             return None
-        if stream.recv.was_reset:
+        if stream.recv.reset_due():
             stream.recv.done = True
             self._settle(stream)
             raise StreamReset(stream.recv.reset_code)
@@ -646,6 +655,8 @@ cdef class Streams:
         # Account for what was read; whether that was the end.
         self._consumed(stream, length)
         if not stream.recv.at_end():
+            if stream.recv.reset_due():
+                self._list_readable(stream)
             return False
         stream.recv.done = True
         self._settle(stream)
@@ -664,7 +675,7 @@ cdef class Streams:
     cdef bytes peek(self, uint64_t stream_id, size_t length):
         cdef Stream stream = self._known(stream_id)
         cdef bytes out
-        if stream is None or stream.recv is None or stream.recv.was_reset:
+        if stream is None or stream.recv is None or stream.recv.reset_due():
             return b""
         length = min(length, stream.recv.available())
         out = PyBytes_FromStringAndSize(NULL, length)
@@ -681,7 +692,17 @@ cdef class Streams:
         fin[0] = self._after_read(stream, length)
         return length
 
-    cdef int shutdown(self, uint64_t stream_id, bint writing, uint64_t code) except -1:
+    cdef int _reset(self, Stream stream, uint64_t code, uint64_t reliable) except -1:
+        self.resets_sent += not stream.send.was_reset
+        stream.send.reset(code, reliable)
+        if stream.send.has_data():
+            self._queue(stream)
+        else:
+            schedule_remove(&self.schedule, &stream.link)
+        self._queue_control(stream)
+        return 0
+
+    cdef int shutdown(self, uint64_t stream_id, bint writing, uint64_t code, uint64_t reliable) except -1:
         cdef Stream stream = self._known(stream_id)
         cdef uint64_t unread
         if stream is None:
@@ -689,18 +710,16 @@ cdef class Streams:
         if writing:
             if stream.send is None:
                 raise ValueError(f"stream {stream_id} only receives")
-            if stream.send.was_reset or stream.send.done():
+            if stream.send.done():
                 return 0
-            stream.send.reset(code)
-            self.resets_sent += 1
-            schedule_remove(&self.schedule, &stream.link)
-            self._queue_control(stream)
-            return 0
+            if reliable > stream.send.end and not stream.send.was_reset:
+                raise ValueError(f"reliable_size is {reliable}, and {stream.send.end} bytes were written")
+            return self._reset(stream, code, reliable)
         if stream.recv is None:
             raise ValueError(f"stream {stream_id} only sends")
         if stream.recv.done or stream.recv.stopped:
             return 0
-        if stream.recv.was_reset:
+        if stream.recv.reset_due():
             stream.recv.done = True
             self._settle(stream)
             return 0

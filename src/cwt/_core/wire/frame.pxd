@@ -1,4 +1,5 @@
-"""Frames (RFC 9000 Section 19, RFC 9221 Section 4, draft-ietf-quic-ack-frequency): one reader and one writer per frame.
+"""Frames (RFC 9000 Section 19, RFC 9221 Section 4, draft-ietf-quic-ack-frequency,
+draft-ietf-quic-reliable-stream-reset): one reader and one writer per frame.
 
 ``read_*`` are called behind the type; ``put_*`` write the type too and say whether the frame fitted.
 """
@@ -33,6 +34,7 @@ cpdef enum FrameType:
     APPLICATION_CLOSE = 0x1D
     HANDSHAKE_DONE = 0x1E
     IMMEDIATE_ACK = 0x1F
+    RESET_STREAM_AT = 0x24
     DATAGRAM = 0x30
     DATAGRAM_WITH_LENGTH = 0x31
     ACK_FREQUENCY = 0xAF
@@ -87,10 +89,11 @@ cdef struct DataFrame:       # STREAM, CRYPTO, DATAGRAM, NEW_TOKEN
     const uint8_t* data
     bint fin
 
-cdef struct StreamControl:   # RESET_STREAM, STOP_SENDING
+cdef struct StreamControl:   # RESET_STREAM, RESET_STREAM_AT, STOP_SENDING
     uint64_t stream_id
     uint64_t code
     uint64_t final_size
+    uint64_t reliable_size   # 0 in RESET_STREAM
 
 cdef struct NewConnectionId:
     uint64_t sequence
@@ -146,7 +149,7 @@ cdef bint read_stream(Reader* r, uint64_t type, DataFrame* frame) noexcept nogil
 cdef bint read_crypto(Reader* r, DataFrame* frame) noexcept nogil
 cdef bint read_datagram(Reader* r, uint64_t type, DataFrame* frame) noexcept nogil
 cdef bint read_new_token(Reader* r, DataFrame* frame) noexcept nogil
-cdef bint read_reset_stream(Reader* r, StreamControl* frame) noexcept nogil
+cdef bint read_reset_stream(Reader* r, uint64_t type, StreamControl* frame) noexcept nogil
 cdef bint read_stop_sending(Reader* r, StreamControl* frame) noexcept nogil
 cdef bint read_pair(Reader* r, uint64_t* first, uint64_t* second) noexcept nogil
 cdef bint read_new_connection_id(Reader* r, NewConnectionId* frame) noexcept nogil
@@ -154,7 +157,7 @@ cdef bint read_close(Reader* r, uint64_t type, CloseFrame* frame) noexcept nogil
 
 cdef bint put_one(Writer* w, uint64_t type, uint64_t value) noexcept nogil
 cdef bint put_two(Writer* w, uint64_t type, uint64_t first, uint64_t second) noexcept nogil
-cdef bint put_three(Writer* w, uint64_t type, uint64_t a, uint64_t b, uint64_t c) noexcept nogil
+cdef bint put_reset_stream(Writer* w, const StreamControl* frame) noexcept nogil
 cdef bint put_ack_frequency(Writer* w, const AckFrequencyFrame* frame) noexcept nogil
 cdef bint put_new_connection_id(
     Writer* w, uint64_t sequence, uint64_t retire_prior_to, const uint8_t* cid, size_t length, const uint8_t* token

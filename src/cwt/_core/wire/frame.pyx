@@ -94,10 +94,14 @@ cdef bint read_new_token(Reader* r, DataFrame* frame) noexcept nogil:
     return read_varint(r, &frame.length) and frame.length > 0 and read_bytes_of(r, frame)
 
 
-cdef bint read_reset_stream(Reader* r, StreamControl* frame) noexcept nogil:
+cdef bint read_reset_stream(Reader* r, uint64_t type, StreamControl* frame) noexcept nogil:
+    # RESET_STREAM, or RESET_STREAM_AT by its *type*.
+    frame.reliable_size = 0
     return (
         read_varint(r, &frame.stream_id) and read_varint(r, &frame.code)
         and read_varint(r, &frame.final_size)
+        and (type == RESET_STREAM or read_varint(r, &frame.reliable_size))
+        and frame.reliable_size <= frame.final_size
     )
 
 
@@ -146,9 +150,14 @@ cdef bint put_two(Writer* w, uint64_t type, uint64_t first, uint64_t second) noe
     return False
 
 
-cdef bint put_three(Writer* w, uint64_t type, uint64_t a, uint64_t b, uint64_t c) noexcept nogil:
+cdef bint put_reset_stream(Writer* w, const StreamControl* frame) noexcept nogil:
+    # RESET_STREAM_AT if there is a reliable size.
     cdef Writer start = w[0]
-    if put_varint(w, type) and put_varint(w, a) and put_varint(w, b) and put_varint(w, c):
+    if (
+        put_varint(w, RESET_STREAM_AT if frame.reliable_size else RESET_STREAM) and put_varint(w, frame.stream_id)
+        and put_varint(w, frame.code) and put_varint(w, frame.final_size)
+        and (frame.reliable_size == 0 or put_varint(w, frame.reliable_size))
+    ):
         return True
     w[0] = start
     return False
@@ -233,8 +242,13 @@ cdef object parse_one(Reader* r, uint64_t type):
     if type == ACK or type == ACK_ECN:
         return parse_ack(r, type)
     if type == RESET_STREAM:
-        if read_reset_stream(r, &control):
+        if read_reset_stream(r, type, &control):
             return (FrameType.RESET_STREAM, control.stream_id, control.code, control.final_size)
+    elif type == RESET_STREAM_AT:
+        if read_reset_stream(r, type, &control):
+            return (
+                FrameType.RESET_STREAM_AT, control.stream_id, control.code, control.final_size, control.reliable_size,
+            )
     elif type == STOP_SENDING:
         if read_stop_sending(r, &control):
             return (FrameType.STOP_SENDING, control.stream_id, control.code)
