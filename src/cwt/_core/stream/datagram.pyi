@@ -28,4 +28,6 @@ class Datagrams:
     peer_max_frame_size: int
     dropped_incoming: int
     lost: int
+    sent: int
+    received: int
     def __init__(self, config: TransportConfig) -> None: ...
