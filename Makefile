@@ -5,7 +5,7 @@
 #   ARGS='-k varint'    passed on to what the target runs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test browsers interop bench compare targets instructions lint format types asan fuzz coverage clean
+.PHONY: help demo test impairments browsers interop bench compare targets instructions lint format types asan fuzz coverage clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -16,6 +16,7 @@ SOURCES := setup.py $(shell find src -name '*.pyx' -o -name '*.pxd')
 CODE := setup.py src tests benchmarks
 JOBS := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 FUZZ_RUNS ?= 1000000
+SEEDS ?= 200
 
 help:                      ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1 /p' $(MAKEFILE_LIST) | while read -r name text; do \
@@ -26,6 +27,9 @@ demo: $(VENV)/built        ## self-check, then the demo server and its page; ARG
 
 test: $(VENV)/built browsers ## every test; ARGS='tests/wire -x' for some
 	$(RUN)python -m pytest $(ARGS)
+
+impairments: $(VENV)/built ## 10 MB over bad networks, for a night; SEEDS=200, ARGS='loss --seed 7'
+	PYTHONPATH=src $(RUN)python -m tests.sim.matrix --seeds $(SEEDS) $(ARGS)
 
 interop: $(VENV)/built     ## every case of the QUIC interop runner with every peer, into docs; ARGS='--peers quinn'
 	$(RUN)python -m tests.interop.runner --write $(ARGS)

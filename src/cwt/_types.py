@@ -122,3 +122,5 @@ class Stats(NamedTuple):
     """RFC 9001 Section 6."""
     early_data_accepted: bool
     """Whether the server took 0-RTT data."""
+    packets_lost_spuriously: int
+    """Of ``packets_lost``, those that the peer acknowledged after all."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 
 from cwt._types import Address
 from cwt.testing import Datagram, Node
@@ -46,14 +47,17 @@ class DropList(Node):
 
 
 class Mtu(Node):
-    """Silent loss of everything above *limit* bytes of UDP payload."""
+    """Silent loss of everything above *limit* bytes of UDP payload, and *later* (second, limit)."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *later: tuple[float, int]) -> None:
         super().__init__()
         self.limit = limit
+        self.later = sorted(later)
         self.dropped = 0
 
     def send(self, datagram: Datagram, now: float) -> None:
+        while self.later and now >= self.later[0][0]:
+            self.limit = self.later.pop(0)[1]
         if len(datagram.data) <= self.limit:
             self.hold(datagram, now)
         else:
@@ -89,6 +93,52 @@ class Blackhole(Node):
     def send(self, datagram: Datagram, now: float) -> None:
         if not any(start <= now < end for start, end in self.periods):
             self.hold(datagram, now)
+
+
+class DropWhile(Node):
+    """Loss of each datagram with *probability*, until :attr:`until` is true."""
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+        self.until: Callable[[], object] = bool
+
+    def send(self, datagram: Datagram, now: float) -> None:
+        if self.rng.random() >= self.probability or self.until():
+            self.hold(datagram, now)
+
+
+class Displace(Node):
+    """With *probability* a datagram waits until *places* others overtook it, or for *longest* seconds."""
+
+    def __init__(self, probability: float, places: int, longest: float) -> None:
+        super().__init__()
+        self.probability = probability
+        self.places = places
+        self.longest = longest
+        self._passed = 0
+        self._late: deque[tuple[int, float, Datagram]] = deque()
+
+    def send(self, datagram: Datagram, now: float) -> None:
+        if self.rng.random() < self.probability:
+            self._late.append((self._passed + self.places, now + self.longest, datagram))
+        else:
+            self._passed += 1
+            self.hold(datagram, now)
+        self._release(now)
+
+    def _release(self, now: float) -> None:
+        while self._late and (self._late[0][0] <= self._passed or self._late[0][1] <= now):
+            self.hold(self._late.popleft()[2], now)
+
+    def receive(self, now: float) -> Iterator[Datagram]:
+        self._release(now)
+        return super().receive(now)
+
+    def next_time(self) -> float | None:
+        own = self._late[0][1] if self._late else None
+        times = [time for time in (own, super().next_time()) if time is not None]
+        return min(times, default=None)
 
 
 class Mark(Node):

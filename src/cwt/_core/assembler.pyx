@@ -178,6 +178,8 @@ cdef class Assembler:
             allow_data = space != 2 or self.recovery.probes[space] > 0 or (
                 self.recovery.may_send(size + self.reserved) and self._pacing_allows(size, now)
             )
+            if not allow_data and self._wants(space):
+                self.recovery.on_blocked()
             if not self.acks.of(space).is_due(now) and not (allow_data and self._wants(space)):
                 continue
             if not self._start_draft(space, out, position, size, &drafts[count]):

@@ -142,7 +142,8 @@ cdef class Connection(Router):
         self.ack_frequency = AckFrequency()
         self.recovery = LossRecovery(self.paths.current.recovery, self.paths.current.mtu, is_client)
         self.idle = IdleTimer(
-            <int64_t>(config.max_idle_timeout * 1e9), <int64_t>((config.keep_alive_interval or 0) * 1e9)
+            <int64_t>(config.max_idle_timeout * 1e9), <int64_t>((config.keep_alive_interval or 0) * 1e9),
+            is_client,
         )
         if reset_token is None:
             reset_token = random(16)
@@ -459,6 +460,7 @@ cdef class Connection(Router):
             self._heard(PATH_CHALLENGE), self.assembler.times_limited, self.recovery.flight_time / 1e9,
             (self.established_at - self.started_at) / 1e9 if self.is_established else None,
             self.keys.key_updates, bool(self.handshake.tls.early_data_accepted),
+            self.recovery.spurious_lost,
         )
 
     cdef void _tick(self, int64_t now) noexcept:

@@ -1,14 +1,26 @@
-"""The idle timeout and keep-alive (RFC 9000 Section 10.1)."""
+"""The idle timeout and keep-alive (RFC 9000 Section 10.1).
+
+A NAT that forgets a client's port cuts off what the server sends, and only a packet of the client's tells the
+server where to send from then on; one that only receives would wait for ever.  So when a flow of packets
+stops dead, a client asks, once.
+"""
 
 cimport cython
 from libc.stdint cimport int64_t
+
+
+cdef enum:
+    FLOW = 16                # packets that make one
+
+cdef int64_t PAUSE = 100_000_000             # nanoseconds between packets of different flows
 
 
 @cython.final
 cdef class IdleTimer:
     """Ends a silent connection, or keeps it from falling silent; times in nanoseconds, 0 for never."""
 
-    def __init__(self, int64_t timeout, int64_t keep_alive):
+    def __init__(self, int64_t timeout, int64_t keep_alive, bint watches_flow=False):
+        self.watches_flow = watches_flow
         self.timeout = timeout
         self.keep_alive = keep_alive
 
@@ -18,6 +30,10 @@ cdef class IdleTimer:
             self.timeout = peer_timeout
 
     cdef void on_received(self, int64_t now) noexcept:
+        if self.flow < FLOW:
+            self.flow += 1
+        if now - self.last > PAUSE:
+            self.flow = 0
         self.last = now
         self.sent_since = False
 
@@ -28,12 +44,21 @@ cdef class IdleTimer:
             self.last = now
         self.ping_pending = False
 
+    cdef int64_t flow_deadline(self, int64_t pto) noexcept:
+        # When to ask what became of the flow of packets, 0 for never.
+        if not self.watches_flow or self.flow < FLOW or self.sent_since or self.ping_pending:
+            return 0
+        return self.last + 3 * pto
+
     cdef int64_t deadline(self, int64_t pto) noexcept:
         # Never below three probe timeouts (Section 10.1).
         return self.last + max(self.timeout, 3 * pto) if self.timeout else 0
 
     cdef int64_t next_timeout(self, int64_t pto) noexcept:
-        cdef int64_t deadline = self.deadline(pto)
+        cdef int64_t deadline = self.flow_deadline(pto)
+        if deadline:
+            return deadline
+        deadline = self.deadline(pto)
         if self.keep_alive and not self.ping_pending and not self.sent_since:
             if deadline == 0 or self.last + self.keep_alive < deadline:
                 return self.last + self.keep_alive
@@ -44,6 +69,9 @@ cdef class IdleTimer:
         cdef int64_t deadline = self.deadline(pto)
         if deadline and now >= deadline:
             return True
+        if 0 < self.flow_deadline(pto) <= now:
+            self.flow = 0
+            self.ping_pending = True
         if self.keep_alive and not self.sent_since and now >= self.last + self.keep_alive:
             self.ping_pending = True
         return False

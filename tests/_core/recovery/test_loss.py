@@ -7,6 +7,7 @@ import tracemalloc
 
 import pytest
 
+from cwt._core.connection import Connection
 from cwt.config import TransportConfig
 from cwt.errors import HandshakeError
 from cwt.errors import TransportErrorCode as Code
@@ -184,3 +185,89 @@ def test_the_number_of_a_client_is_confirmed_by_handshake_done() -> None:
     server, connection = connected_client()
     server.send(ONE_RTT, b"\x1e")
     assert connection.is_confirmed
+
+
+def stream_of(connection: Connection) -> int:
+    stream_id = connection.open_stream()
+    assert stream_id is not None
+    return stream_id
+
+
+def sent_one_by_one(client: RawClient, server: Connection, packets: int) -> list[int]:
+    """The numbers of *packets* packets, each with ten bytes of one stream."""
+    client.send(ONE_RTT, ack(client.largest[ONE_RTT], client.largest[ONE_RTT]))
+    client.received.clear()
+    stream_id = stream_of(server)
+    for part in range(packets):
+        server.stream_send(stream_id, bytes([part]) * 10)
+        client.collect()
+    return numbers(client, 0x08)
+
+
+def test_a_loss_that_was_none_is_undone_and_remembered() -> None:
+    client, server = connected(CONFIG)
+    sent = sent_one_by_one(client, server, 8)
+    window = server.stats().congestion_window
+    client.now += 0.05
+    client.inject(client.packet(ONE_RTT, ack(sent[4], sent[4] - sent[1])))
+    stats = server.stats()
+    assert (stats.packets_lost, stats.packets_lost_spuriously) == (1, 0)
+    assert stats.congestion_window < window
+    client.inject(client.packet(ONE_RTT, ack(sent[4], sent[4] - sent[0])))
+    stats = server.stats()
+    assert (stats.packets_lost, stats.packets_lost_spuriously) == (1, 1)
+    assert stats.congestion_window >= window
+    # It had not been sent again yet, and now need not be.
+    before = len(client.received)
+    client.collect()
+    assert not [item for item in client.received[before:] if item.frame[0] == 0x08]
+    # As much later is no loss any more.
+    client.inject(client.packet(ONE_RTT, ack(sent[4], sent[4] - sent[0])))
+    client.inject(client.packet(ONE_RTT, ack(sent[7], sent[7] - sent[6])))
+    assert server.stats().packets_lost == 1
+
+
+def test_a_window_that_a_true_loss_shrank_stays() -> None:
+    client, server = connected(CONFIG)
+    sent = sent_one_by_one(client, server, 8)
+    window = server.stats().congestion_window
+    client.now += 0.05
+    client.inject(client.packet(ONE_RTT, ack(sent[6], sent[6] - sent[2])))
+    assert server.stats().packets_lost == 2
+    client.inject(client.packet(ONE_RTT, ack(sent[6], sent[6] - sent[1])))
+    stats = server.stats()
+    assert (stats.packets_lost, stats.packets_lost_spuriously) == (2, 1)
+    assert stats.congestion_window < window
+
+
+def test_lost_packets_are_remembered_for_a_while() -> None:
+    client, server = connected(CONFIG)
+    sent = sent_one_by_one(client, server, 8)
+    client.send(ONE_RTT, ack(sent[4], sent[4] - sent[1]))
+    client.advance(5.0)
+    server.stream_send(stream_of(server), b"now")
+    client.collect()
+    client.send(ONE_RTT, ack(client.largest[ONE_RTT]))
+    client.send(ONE_RTT, ack(sent[4], sent[4] - sent[0]))
+    assert server.stats().packets_lost_spuriously == 0
+
+
+def test_a_window_grows_only_when_it_was_full() -> None:
+    # RFC 9002 Section 7.8: after a loss, so not in slow start.
+    client, server = connected(CONFIG)
+    sent = sent_one_by_one(client, server, 8)
+    client.send(ONE_RTT, ack(sent[7], sent[7] - sent[1]))
+    window = server.stats().congestion_window
+    stream_id = stream_of(server)
+    for _ in range(20):
+        server.stream_send(stream_id, bytes(window * 2 // 3))
+        client.collect()
+        client.now += 0.05
+        client.send(ONE_RTT, ack(client.largest[ONE_RTT], client.largest[ONE_RTT] - sent[7] - 1))
+    assert server.stats().congestion_window == window
+    for _ in range(20):
+        server.stream_send(stream_id, bytes(window * 2))
+        client.collect()
+        client.now += 0.05
+        client.send(ONE_RTT, ack(client.largest[ONE_RTT], client.largest[ONE_RTT] - sent[7] - 1))
+    assert server.stats().congestion_window > window

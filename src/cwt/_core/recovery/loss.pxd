@@ -36,6 +36,7 @@ cdef class LossRecovery:
     cdef EcnCounts ecn_counts[SPACES]
     cdef int codepoint                       # ECN bits of the datagrams being written
     cdef SentPackets initial, handshake, application
+    cdef SentPackets lost                    # 1-RTT packets that may arrive after all; None for none ever
     cdef int64_t largest_acked[SPACES]       # -1 for none
     cdef int64_t loss_time[SPACES]           # 0 for none
     cdef int64_t last_eliciting[SPACES]      # when the last ack-eliciting packet went out
@@ -49,7 +50,9 @@ cdef class LossRecovery:
     cdef public bint handshake_confirmed
     cdef public bint peer_validated          # the peer has validated our address
     cdef public bint has_handshake_keys
+    cdef uint64_t limited_end                # packets below it left while the window was full
     cdef readonly uint64_t packets_lost
+    cdef readonly uint64_t spurious_lost     # packets of these that arrived after all
     cdef readonly uint64_t bytes_lost
     cdef readonly uint64_t bytes_acked
     cdef int64_t flight_start                # since when something is in flight, -1 for not
@@ -69,6 +72,11 @@ cdef class LossRecovery:
         RecordHandler handler
     ) except -1
     cdef int _detect_lost(self, int space, int64_t now, RecordHandler handler) except -1
+    cdef int _arrived_late(
+        self, uint64_t start, uint64_t end, uint64_t largest, int64_t now, RecordHandler handler
+    ) except -1
+    cdef int _keep(self, SentPackets s, const SentPacket* p) except -1
+    cdef void _forget_lost(self, int64_t now) noexcept
     cdef int _settle_elsewhere(self, const SentPacket* p, bint lost) except -1
     cdef int _lose(self, SentPackets s, SentPacket* p, int space, RecordHandler handler) except -1
     cdef int64_t _pto_deadline(self, int* space, int64_t now) noexcept
@@ -79,4 +87,5 @@ cdef class LossRecovery:
     cdef int discard(self, int space) except -1
     cdef void start_batch(self) noexcept
     cdef int abandon(self, int space, RecordHandler handler) except -1
+    cdef void on_blocked(self) noexcept
     cdef bint may_send(self, uint64_t size) noexcept

@@ -5,6 +5,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from cwt._core.recovery.mtu cimport PathMtu
 from cwt._core.recovery.path cimport PathRecovery
+from cwt._core.recovery.reordering cimport Reordering
 from cwt._core.recovery.sent cimport (
     ACKED, ELICITING, MARKED, MTU_PROBE, OUTSTANDING, RecordHandler, SentPacket, SentPackets,
 )
@@ -14,10 +15,11 @@ from cwt._core.wire.frame cimport ACK, AckFrame, PacketBuilder
 from cwt.errors import TransportError, TransportErrorCode
 
 cdef enum:
-    PACKET_THRESHOLD = 3
     PERSISTENT_CONGESTION_PTOS = 3
     MAX_PTO_BACKOFF = 10     # doublings
     MAX_REPEATS = 8          # of handshake packets that the peer asked for
+    MAX_LOST = 1024          # packets remembered in case they arrive
+    LOST_PTOS = 4            # for how long
 
 
 @cython.final
@@ -81,6 +83,12 @@ cdef class LossRecovery:
     cdef SentPackets sent(self, int space):
         return self.application if space == 2 else self.initial if space == 0 else self.handshake
 
+    cdef void on_blocked(self) noexcept:
+        # There is more to send, but the window is full, or would be if pacing had not held packets back:
+        # what is in flight fills it (RFC 9002 Section 7.8).
+        if 2 * self.bytes_in_flight >= self.congestion.window:
+            self.limited_end = self.application.next
+
     cdef void start_batch(self) noexcept:
         # What is written from now on leaves with one codepoint.
         self.codepoint = self.ecn.codepoint(self.pto_count)
@@ -132,7 +140,11 @@ cdef class LossRecovery:
         cdef uint64_t position, oldest
         cdef int64_t largest_time = -1
         cdef NewlyAcked new = NewlyAcked(-1, 0, False, False)
-        cdef bint limited = 2 * self.bytes_in_flight >= self.congestion.window
+        # In slow start the window would be full if it had not just grown (RFC 9002 Section 7.8).
+        cdef bint limited = (
+            2 * self.bytes_in_flight >= self.congestion.window and self.congestion.in_slow_start()
+        )
+        cdef SentPackets lost = self.lost if space == 2 else None
         cdef SentPacket* packet
         if ack.largest >= s.next:
             raise TransportError(
@@ -144,6 +156,8 @@ cdef class LossRecovery:
             if packet.number == ack.largest and packet.flags & OUTSTANDING and packet.path == self.slot:
                 largest_time = packet.time
         oldest = s.at(s.head).number if s.head < s.tail else s.next
+        if lost is not None and lost.head < lost.tail:
+            oldest = min(oldest, lost.at(lost.head).number)
         end = ack.largest + 1
         start = ack.largest - ack.first_range
         for i in range(ack.range_count + 1):
@@ -158,6 +172,8 @@ cdef class LossRecovery:
                 )
             if end <= oldest:
                 break
+            if lost is not None and lost.head < lost.tail:
+                self._arrived_late(start, end, max(ack.largest, <uint64_t>self.largest_acked[2]), now, handler)
             self._acked(space, start, end, now, limited, &new, handler)
         if settled == s.outstanding:
             return 0
@@ -186,6 +202,8 @@ cdef class LossRecovery:
             self.flight_time += now - self.flight_start
             self.flight_start = -1
         s.trim()
+        if lost is not None and lost.head < lost.tail:
+            self._forget_lost(now)
         return 0
 
     cdef int _acked(
@@ -224,12 +242,57 @@ cdef class LossRecovery:
                     )
                 if copy.size > self.mtu.base:
                     self.mtu.on_packet_acked(copy.number, copy.size)
-                self.congestion.on_acked(copy.size, copy.time, limited, self.rtt, now)
+                self.congestion.on_acked(
+                    copy.size, copy.time, limited or copy.number < self.limited_end, self.rtt, now
+                )
             if self.trace is not None:
                 self.trace.packet_acked(copy.number)
             for i in range(copy.frame_count):
                 handler.record_acked(s.frame(&copy, i), space)
         return 0
+
+    cdef int _arrived_late(
+        self, uint64_t start, uint64_t end, uint64_t largest, int64_t now, RecordHandler handler
+    ) except -1:
+        # What of these packets was declared lost was not; *largest* is the largest acknowledged number.
+        cdef SentPackets lost = self.lost
+        cdef SentPacket* packet
+        cdef SentPacket copy
+        cdef uint64_t position
+        cdef int i
+        for position in range(lost.find(start), lost.tail):
+            packet = lost.at(position)
+            if packet.number >= end:
+                break
+            if not packet.flags & OUTSTANDING:
+                continue
+            copy = packet[0]
+            lost.settle(packet, 0)
+            self.spurious_lost += 1
+            if self.trace is not None:
+                self.trace.spurious_loss(2, copy.number)
+            if copy.path == self.slot and self.path.reordering.on_spurious_loss(
+                copy.number, largest - copy.number, now - copy.time, self.rtt
+            ):
+                self.congestion.on_spurious_loss(now)
+            for i in range(copy.frame_count):
+                handler.record_acked(lost.frame(&copy, i), 2)
+        lost.trim()
+        return 0
+
+    cdef int _keep(self, SentPackets s, const SentPacket* p) except -1:
+        # It is lost, as far as we know.
+        if self.lost is None:
+            self.lost = SentPackets()
+        if self.lost.tail - self.lost.head >= MAX_LOST:
+            self.lost.forget(self.lost.at(self.lost.head).time + 1)
+        return self.lost.keep(s, p)
+
+    cdef void _forget_lost(self, int64_t now) noexcept:
+        if self.application.outstanding == 0:
+            self.lost.clear()                # an idle connection does without
+        else:
+            self.lost.forget(now - LOST_PTOS * self.rtt.pto(True))
 
     cdef int _settle_elsewhere(self, const SentPacket* p, bint lost) except -1:
         # It went over another path: the window of this one is not concerned.
@@ -248,7 +311,8 @@ cdef class LossRecovery:
         self.bytes_lost += copy.size
         if self.trace is not None:
             self.trace.packet_lost(
-                space, copy.number, self.largest_acked[space] < <int64_t>copy.number + PACKET_THRESHOLD,
+                space, copy.number,
+                self.largest_acked[space] < <int64_t>(copy.number + self.path.reordering.packets),
                 copy.flags & MTU_PROBE,
             )
         if copy.path != self.slot:
@@ -262,6 +326,8 @@ cdef class LossRecovery:
                     self.mtu.on_packet_lost(copy.number, copy.size)
                 if copy.flags & MARKED:
                     self.ecn.on_lost()
+        if space == 2 and not copy.flags & MTU_PROBE:
+            self._keep(s, &copy)
         for i in range(copy.frame_count):
             handler.record_lost(s.frame(&copy, i), space)
         return 0
@@ -269,9 +335,10 @@ cdef class LossRecovery:
     cdef int _detect_lost(self, int space, int64_t now, RecordHandler handler) except -1:
         # RFC 9002 Section A.10.  Times and numbers grow together: the first survivor ends the search.
         cdef SentPackets s = self.sent(space)
-        cdef int64_t delay = self.rtt.loss_delay(), newest = -1, time
+        cdef Reordering reordering = self.path.reordering
+        cdef int64_t delay = reordering.delay(self.rtt), newest = -1, time
         cdef int64_t run_start = -1, run = 0
-        cdef uint64_t position
+        cdef uint64_t position, first = 0, count = 0
         cdef SentPacket* packet
         self.loss_time[space] = 0
         if self.largest_acked[space] < 0:
@@ -283,13 +350,16 @@ cdef class LossRecovery:
             if not packet.flags & OUTSTANDING:
                 continue
             time = packet.time
-            if time + delay > now and <uint64_t>self.largest_acked[space] < packet.number + PACKET_THRESHOLD:
+            if time + delay > now and <uint64_t>self.largest_acked[space] < packet.number + reordering.packets:
                 self.loss_time[space] = time + delay
                 break
             if packet.flags & MTU_PROBE or packet.path != self.slot:
                 self._lose(s, packet, space, handler)
                 continue
             newest = time
+            if count == 0:
+                first = packet.number
+            count += 1
             if s.states != NULL and self.congestion.rates is not None:
                 self.congestion.rates.on_lost(&s.states[position & s.packet_mask], packet.size)
                 self.congestion.on_packet_lost(packet.number, packet.size, now)
@@ -300,10 +370,13 @@ cdef class LossRecovery:
             self._lose(s, packet, space, handler)
         if newest < 0:
             return 0
+        # What was lost of the handshake is not remembered, so nothing that it did will be undone.
+        reordering.on_lost(first if space == 2 else <uint64_t>-1, count, newest, now)
         self.mtu.on_losses_known()
         self.congestion.on_lost(newest, now)
         if self.rtt.has_sample and run > PERSISTENT_CONGESTION_PTOS * self.rtt.pto(True):
             self.congestion.on_persistent_congestion()
+            self.rtt.forget_minimum()
         return 0
 
     cdef int64_t _pto_deadline(self, int* which, int64_t now) noexcept:

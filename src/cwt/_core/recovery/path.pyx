@@ -6,6 +6,7 @@ from libc.stdint cimport uint8_t, uint64_t
 from cwt._core.recovery.congestion cimport CongestionController
 from cwt._core.recovery.ecn cimport Ecn
 from cwt._core.recovery.pacer cimport Pacer
+from cwt._core.recovery.reordering cimport Reordering
 from cwt._core.recovery.rtt cimport RttEstimator
 
 
@@ -24,6 +25,7 @@ cdef class PathRecovery:
         self.congestion = congestion
         self.pacer = pacer
         self.ecn = ecn
+        self.reordering = Reordering()
         self.slot = slot
 
     cdef void settle(self, uint64_t size) noexcept:

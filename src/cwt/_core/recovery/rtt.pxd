@@ -18,4 +18,4 @@ cdef class RttEstimator:
     cpdef void reset(self) noexcept
     cpdef void sample(self, int64_t latest, int64_t ack_delay, bint confirmed) noexcept
     cpdef int64_t pto(self, bint with_ack_delay) noexcept
-    cdef int64_t loss_delay(self) noexcept
+    cdef void forget_minimum(self) noexcept

@@ -49,6 +49,6 @@ cdef class RttEstimator:
             value += self.max_ack_delay
         return value
 
-    cdef int64_t loss_delay(self) noexcept:
-        # 9/8 of the larger RTT (Section 6.1.2).
-        return max(9 * max(self.latest, self.smoothed) // 8, <int64_t>GRANULARITY)
+    cdef void forget_minimum(self) noexcept:
+        # Persistent congestion: the path may be another one by now (Section 5.2).
+        self.minimum = self.latest

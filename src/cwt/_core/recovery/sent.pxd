@@ -42,6 +42,8 @@ cdef class SentPackets:
     cdef readonly uint64_t eliciting         # of these, ack-eliciting
 
     cdef int add(self, const PacketBuilder* p, uint32_t size, uint8_t flags, int64_t now) except -1
+    cdef int keep(self, SentPackets source, const SentPacket* p) except -1
+    cdef void forget(self, int64_t before) noexcept
     cdef void skip(self) noexcept
     cdef SentPacket* _new(self) except NULL
     cdef int _grow_packets(self) except -1

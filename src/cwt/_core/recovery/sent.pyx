@@ -126,6 +126,32 @@ cdef class SentPackets:
             self.eliciting += 1
         return 0
 
+    cdef int keep(self, SentPackets source, const SentPacket* p) except -1:
+        # A copy of packet *p* of *source*, as if it were outstanding; numbers have to grow.
+        cdef SentPacket* packet
+        cdef int i
+        if self.frames == NULL or self.frame_tail - self.frame_head + p.frame_count > self.frame_mask + 1:
+            self._grow_frames(p.frame_count)
+        packet = self._new()
+        packet[0] = p[0]
+        packet.flags = OUTSTANDING
+        packet.first_frame = self.frame_tail
+        for i in range(p.frame_count):
+            self.frames[self.frame_tail & self.frame_mask] = source.frame(p, i)[0]
+            self.frame_tail += 1
+        self.outstanding += 1
+        return 0
+
+    cdef void forget(self, int64_t before) noexcept:
+        # What was sent before that time counts as settled.
+        cdef uint64_t position
+        for position in range(self.head, self.tail):
+            if self.at(position).time >= before:
+                break
+            if self.at(position).flags & OUTSTANDING:
+                self.settle(self.at(position), 0)
+        self.trim()
+
     cdef void skip(self) noexcept:
         # A number without anything to remember.
         self.next += 1
