@@ -228,7 +228,7 @@ def blackholes(setup: Setup) -> None:
 @impairment
 def rebinding(setup: Setup) -> None:
     """A NAT that forgets the client's port each second."""
-    start = setup.rng.uniform(0.0, 1.0)
+    start = setup.rng.uniform(0.2, 1.2)  # in the handshake no address may change (Section 9)
     nat = Rebind(*(start + second for second in range(60)))
     setup.up.append(nat)
     setup.at_client.append(nat.back)

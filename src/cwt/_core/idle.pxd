@@ -11,6 +11,7 @@ cdef class IdleTimer:
     cdef bint ping_pending
     cdef bint watches_flow                   # a client, perhaps behind a NAT
     cdef int flow                            # packets received without a pause between them
+    cdef int questions                       # that may be asked when no more come
 
     cdef void negotiate(self, int64_t peer_timeout) noexcept
     cdef void on_received(self, int64_t now) noexcept

@@ -2,7 +2,7 @@
 
 A NAT that forgets a client's port cuts off what the server sends, and only a packet of the client's tells the
 server where to send from then on; one that only receives would wait for ever.  So when a flow of packets
-stops dead, a client asks, once.
+stops dead, a client asks, a few times.
 """
 
 cimport cython
@@ -11,6 +11,7 @@ from libc.stdint cimport int64_t
 
 cdef enum:
     FLOW = 16                # packets that make one
+    QUESTIONS = 4            # each after twice the time of the one before
 
 cdef int64_t PAUSE = 100_000_000             # nanoseconds between packets of different flows
 
@@ -30,10 +31,10 @@ cdef class IdleTimer:
             self.timeout = peer_timeout
 
     cdef void on_received(self, int64_t now) noexcept:
-        if self.flow < FLOW:
-            self.flow += 1
-        if now - self.last > PAUSE:
+        self.flow = self.flow + 1 if now - self.last <= PAUSE else 0
+        if self.flow == FLOW:
             self.flow = 0
+            self.questions = QUESTIONS
         self.last = now
         self.sent_since = False
 
@@ -46,9 +47,9 @@ cdef class IdleTimer:
 
     cdef int64_t flow_deadline(self, int64_t pto) noexcept:
         # When to ask what became of the flow of packets, 0 for never.
-        if not self.watches_flow or self.flow < FLOW or self.sent_since or self.ping_pending:
+        if not self.watches_flow or self.questions == 0 or self.sent_since or self.ping_pending:
             return 0
-        return self.last + 3 * pto
+        return self.last + (3 * pto << QUESTIONS - self.questions)
 
     cdef int64_t deadline(self, int64_t pto) noexcept:
         # Never below three probe timeouts (Section 10.1).
@@ -70,7 +71,7 @@ cdef class IdleTimer:
         if deadline and now >= deadline:
             return True
         if 0 < self.flow_deadline(pto) <= now:
-            self.flow = 0
+            self.questions -= 1
             self.ping_pending = True
         if self.keep_alive and not self.sent_since and now >= self.last + self.keep_alive:
             self.ping_pending = True

@@ -46,7 +46,9 @@ cdef class LossRecovery:
     cdef int follow(self, PathRecovery path, PathMtu mtu) except -1:
         # Packets take *path* from now on (RFC 9000 Section 9.4).
         self.mtu = mtu
+        self.pto_count = 0                   # that nothing came back was another address's doing
         if path is self.path:
+            self.probes[2] = 1               # and the window may be full of what was lost there
             return 0
         if self.path is not None:
             self.path.in_flight = self.bytes_in_flight
@@ -62,7 +64,6 @@ cdef class LossRecovery:
         self.ecn = path.ecn
         self.slot = path.slot
         self.bytes_in_flight = path.in_flight
-        self.pto_count = 0
         return 0
 
     cdef int leave(self, PathRecovery path) except -1:
