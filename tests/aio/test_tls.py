@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,11 @@ class TestClientCertificates:
             await loopback.connect(**user())
         assert caught.value.code == 0x100 + AlertDescription.ACCESS_DENIED
 
-    async def test_what_a_callback_says_is_not_told(self, start: Start) -> None:
+    async def test_what_a_callback_says_is_not_told(
+        self, start: Start, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        caplog.set_level(logging.INFO, "cwt")
+
         def verify(chain: list[bytes], server_name: str) -> None:
             raise LookupError("in the blocklist /etc/blocked")
 
@@ -49,6 +54,7 @@ class TestClientCertificates:
         with pytest.raises(cwt.HandshakeError, match="bad_certificate") as caught:
             await loopback.connect(**user())
         assert "/etc" not in str(caught.value)
+        await until(lambda: "is refused: in the blocklist /etc/blocked" in caplog.text)
 
     async def test_requests_know_the_client(self, start: Start) -> None:
         seen: list[Any] = []

@@ -105,6 +105,10 @@ class ServerConnection(Connection):
         if self.is_lost:
             return
         super().lost(error)
+        alert = error.__cause__
+        if getattr(alert, "certificate", False):
+            why = getattr(alert, "__cause__", None) or alert
+            logger.info("the certificate of %s is refused: %s", self.remote_address, why)
         self.server._pending -= len(self.requests)
         for request in self.requests.values():
             request._gone(error)
