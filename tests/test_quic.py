@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from cwt import quic
 from cwt.errors import ConfigError
 from cwt.testing import Link, Pair
-from cwt.tls import SessionCache
+from cwt.tls import Identity, SessionCache
 from cwt.tls.development import certificate_authority, development_certificate, issue
 
 CLIENT, SERVER = ("192.0.2.1", 50000), ("192.0.2.2", 4433)
@@ -108,3 +109,18 @@ def test_names() -> None:
 def test_a_server_without_a_certificate() -> None:
     with pytest.raises(ConfigError, match="load_cert_chain"):
         quic.Config(alpn=[b"echo"]).server_context()
+
+
+@pytest.mark.parametrize("size", [40_000, 59_000])
+def test_a_chain_of_many_packets(size: int) -> None:
+    # quicly's CVE-2026-44435 was a flight of more than 32 kB.
+    leaf = issue(AUTHORITY, ["localhost"])
+    identity = Identity.from_der(
+        [leaf.chain[0], random.Random(size).randbytes(size)], leaf.private_key
+    )
+    serving = quic.Config(alpn=[b"echo"], sni=lambda name: identity)
+    seen: list[int] = []
+    config = client_config(verify=lambda chain, name: seen.append(sum(map(len, chain))))
+    client, accepted = connect(config, serving)
+    assert client.is_established and accepted.is_established
+    assert seen == [size + len(leaf.chain[0])]
