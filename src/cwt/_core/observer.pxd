@@ -17,7 +17,7 @@ cdef class Observer:
     cdef bint begun
     cdef uint32_t version
     cdef str state                           # of the connection
-    cdef str congestion
+    cdef str congestion, ecn
     cdef uint64_t recovery_ends              # packet number whose acknowledgement ends the recovery period
     cdef int64_t recovery_start
     cdef Metrics last
@@ -29,7 +29,7 @@ cdef class Observer:
     cdef bytes remote_id, local_id           # connection IDs in use
     cdef unsigned int keys                   # those there are, a bit each
     cdef uint64_t key_updates
-    cdef bint told_own, told_peer, told_alpn
+    cdef bint told_own, told_peer, told_early, told_alpn
     cdef int64_t timer                       # when the loss detection timer is due, 0 for never
     cdef bint timer_is_pto
 
@@ -40,6 +40,7 @@ cdef class Observer:
     cdef int _params(self, object params, bytes initiator, Router connection) except -1
     cdef int _handshake(self, Router connection) except -1
     cdef int _version(self, Router connection) except -1
+    cdef int _restored(self, object params) except -1
     cdef int _keys(self, Router connection) except -1
     cdef int _key(self, const char* event, bint is_client, int space, const char* trigger) except -1
     cdef int _key_update(self, Router connection) except -1
@@ -47,6 +48,7 @@ cdef class Observer:
     cdef int _ids(self, Router connection) except -1
     cdef int _recovery_set(self, Router connection) except -1
     cdef int _congestion(self, Router connection) except -1
+    cdef int _ecn(self, Router connection) except -1
     cdef void _metrics(self, Router connection) noexcept
     cdef int _timer(self, Router connection) except -1
     cdef int _closed(self, Router connection) except -1

@@ -38,6 +38,7 @@ _INTEGERS = (
 _CONNECTION_IDS = (
     "original_destination_connection_id", "initial_source_connection_id", "retry_source_connection_id",
 )
+_STATES = ("slow_start", "congestion_avoidance")     # of controllers that do not tell of recovery themselves
 _FLAGS = ("disable_active_migration", "grease_quic_bit", "reset_stream_at")
 _CIPHERS = {0x1301: "AES_128_GCM_SHA256", 0x1302: "AES_256_GCM_SHA384", 0x1303: "CHACHA20_POLY1305_SHA256"}
 
@@ -104,6 +105,7 @@ cdef class Observer:
         self._paths(connection)
         self._ids(connection)
         self._congestion(connection)
+        self._ecn(connection)
         self._metrics(connection)
         self._timer(connection)
         if connection.closing.state != OPEN:
@@ -122,6 +124,9 @@ cdef class Observer:
         if not self.told_peer and connection.peer_params is not None:
             self.told_peer = True
             self._params(connection.peer_params, b"remote", connection)
+        if not self.told_early and connection.early_params is not None:
+            self.told_early = True
+            self._restored(connection.early_params)
         alpn = connection.handshake.tls.alpn
         if not self.told_alpn and alpn is not None:
             self.told_alpn = True
@@ -192,15 +197,29 @@ cdef class Observer:
         self.trace.end()
         return 0
 
+    cdef int _restored(self, object params) except -1:
+        # What 0-RTT keeps to of an earlier connection.
+        cdef Text out = self.trace.out
+        if not self.trace.wants(BASE):
+            return 0
+        self.trace.begin("quic:parameters_restored")
+        for name in _INTEGERS:
+            if not name.startswith("ack_delay") and name != "max_ack_delay":
+                out.number(name.encode(), getattr(params, name))
+        self.trace.end()
+        return 0
+
     # Keys
 
     cdef int _keys(self, Router connection) except -1:
         # A bit for each direction and packet number space: those of 1-RTT change, but stay.
         cdef unsigned int now = 0, changed
         cdef int space, direction
-        for space in range(SPACES):
+        for space in range(3):
             now |= <unsigned int>connection.keys.can_read(space) << 2 * space
             now |= <unsigned int>connection.keys.can_write(space) << 2 * space + 1
+        now |= <unsigned int>(connection.keys.read_early is not None) << 2 * EARLY
+        now |= <unsigned int>(connection.keys.write_early is not None) << 2 * EARLY + 1
         changed = now ^ self.keys
         if changed:
             for space in range(SPACES):
@@ -260,7 +279,7 @@ cdef class Observer:
             new = "migration_complete" if path.validated else "migration_started"
             if (path.local, path.remote) in self.tuples and path.validated:
                 new = "migration_abandoned"
-        elif path.validated and not self.path_validated and connection.handshake.confirmed:
+        elif path.validated and not self.path_validated and self.tuples.get((path.local, path.remote)) != "":
             new = "migration_complete"
         self.path_validated = path.validated
         if new == NULL:
@@ -329,15 +348,19 @@ cdef class Observer:
             self._recovery_set(connection)
             self.recovery_ends = NEVER
         if congestion.recovery_start != self.recovery_start:
+            # Earlier than before: the reduction was undone, and the period with it.
+            self.recovery_ends = (
+                recovery.application.next if congestion.recovery_start > self.recovery_start else NEVER
+            )
             self.recovery_start = congestion.recovery_start
-            self.recovery_ends = recovery.application.next
         state = getattr(congestion, "state", None)
-        if state is None:
-            if self.recovery_ends != NEVER and recovery.largest_acked[2] < <int64_t>self.recovery_ends:
+        if self.recovery_ends != NEVER and recovery.largest_acked[2] < <int64_t>self.recovery_ends:
+            if state is None or state in _STATES:
                 state = "recovery"
-            else:
-                self.recovery_ends = NEVER
-                state = "slow_start" if congestion.in_slow_start() else "congestion_avoidance"
+        else:
+            self.recovery_ends = NEVER
+        if state is None:
+            state = "slow_start" if congestion.in_slow_start() else "congestion_avoidance"
         if state == self.congestion:
             return 0
         if self.trace.wants(BASE):
@@ -346,6 +369,23 @@ cdef class Observer:
             out.string("new", state)
             self.trace.end()
         self.congestion = state
+        return 0
+
+    cdef int _ecn(self, Router connection) except -1:
+        cdef Text out = self.trace.out
+        cdef str state
+        if not self.trace.wants(EXTRA):
+            return 0
+        state = connection.recovery.ecn.name()
+        if state == self.ecn:
+            return 0
+        if state != "off":
+            self.trace.begin("quic:ecn_state_updated")
+            if self.ecn not in (None, "off"):
+                out.string("old", self.ecn)
+            out.string("new", state)
+            self.trace.end()
+        self.ecn = state
         return 0
 
     cdef void _metrics(self, Router connection) noexcept:

@@ -15,6 +15,7 @@ _COMMANDS = {
     "demo": ("cwt.cli.demo", "Echo server with a page that shows WebTransport at work."),
     "devcert": ("cwt.cli.devcert", "Make a certificate that browsers accept by its hash."),
     "interop": ("cwt.cli.interop", "Endpoint for the QUIC interop runner."),
+    "qlog": ("cwt.cli.qlog", "Read qlog files: summaries, plots, checks."),
     "perf": ("cwt.cli.perf", "Measure throughput, streams, requests, datagrams, handshakes."),
 }
 

@@ -27,6 +27,8 @@ class Datagrams:
     our_max_frame_size: int
     peer_max_frame_size: int
     dropped_incoming: int
+    sent: int
+    received: int
     lost: int
     sent: int
     received: int
