@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cwt.tls.development import development_certificate
-from tests.netns.topology import CLIENT, SERVER, Process, Topology, topology, why_not
+from tests.netns.topology import CLIENT, SERVER, SERVER_6, Process, Topology, topology, why_not
 
 pytestmark = pytest.mark.netns
 
@@ -41,10 +41,12 @@ def routed() -> Iterator[Topology]:
 class Transfer:
     """A server and a client that send each other LENGTH bytes, or first so many and then so many."""
 
-    def __init__(self, network: Topology, directory: Path, *lengths: int) -> None:
+    def __init__(
+        self, network: Topology, directory: Path, *lengths: int, host: str = SERVER
+    ) -> None:
         development_certificate(["localhost"]).write(directory)
         self._length = lengths[-1] if lengths else LENGTH
-        arguments = (str(directory), SERVER, *map(str, lengths or [LENGTH]))
+        arguments = (str(directory), host, *map(str, lengths or [LENGTH]))
         self.server = network.start("server", "tests.netns.peer", "server", *arguments)
         assert self.server.line() == "ready"
         self.client = network.start("client", "tests.netns.peer", "client", *arguments)
@@ -98,11 +100,23 @@ def test_small_mtu(routed: Topology, tmp_path: Path) -> None:
     routed.run("middle", "link", "set", "server", "mtu", "1300")
     client, server = Transfer(routed, tmp_path).results()
     assert routed.counter("middle", "Ip", "FragFails") > 0
+    assert routed.counter("client", "Ip", "FragCreates") == 0
     assert routed.counter("client", "Icmp", "InDestUnreachs") > 0
     assert routed.counter("server", "Icmp", "InDestUnreachs") == 0
     assert routed.dropped("middle", "server") > 0
     assert 1200 <= client["mtu"] <= 1300 - 28
     assert 1200 <= server["mtu"] <= 1300 - 28
+
+
+def test_small_mtu_of_ipv6(routed: Topology, tmp_path: Path) -> None:
+    routed.run("middle", "link", "set", "server", "mtu", "1300")
+    client, server = Transfer(routed, tmp_path, host=SERVER_6).results()
+    assert routed.counter_6("middle", "Icmp6OutPktTooBigs") > 0
+    assert routed.counter_6("client", "Icmp6InPktTooBigs") > 0
+    assert routed.counter_6("client", "Ip6FragCreates") == 0
+    assert routed.dropped("middle", "server") > 0
+    assert 1200 <= client["mtu"] <= 1300 - 48
+    assert 1200 <= server["mtu"] <= 1300 - 48
 
 
 def test_mtu_drops_within_a_session(routed: Topology, tmp_path: Path) -> None:

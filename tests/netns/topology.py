@@ -19,11 +19,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CLIENT", "SERVER", "Process", "Topology", "why_not"]
+__all__ = ["CLIENT", "SERVER", "SERVER_6", "Process", "Topology", "topology", "why_not"]
 
 CLIENT, SERVER = "10.77.1.2", "10.77.2.2"
+SERVER_6 = "fd77:2::2"
 _CLIENT_MAC, _SERVER_MAC = "02:00:00:00:01:02", "02:00:00:00:02:02"
 _ROUTER = {"client": "10.77.1.1", "server": "10.77.2.1"}
+_NETWORK_6 = {"client": "fd77:1::", "server": "fd77:2::"}
 _ROOT = Path(__file__).parents[2]
 _OFFLOAD = Path(__file__).with_name("offload.py")
 _numbers = itertools.count()
@@ -93,13 +95,18 @@ class Topology:
         return self._processes[-1]
 
     def counter(self, kind: str, group: str, name: str) -> int:
-        """A counter of the kernel's IP in a namespace, as /proc/net/snmp has it."""
-        text = subprocess.run(
-            ["ip", "netns", "exec", self.names[kind], "cat", "/proc/net/snmp"],
-            capture_output=True, text=True, check=True,
-        ).stdout  # fmt: skip
-        names, values = (line.split() for line in text.splitlines() if line.startswith(f"{group}:"))
+        """A counter of the kernel's IPv4 in a namespace, as /proc/net/snmp has it."""
+        lines = self._read(kind, "/proc/net/snmp")
+        names, values = (line.split() for line in lines if line.startswith(f"{group}:"))
         return int(dict(zip(names, values, strict=True))[name])
+
+    def counter_6(self, kind: str, name: str) -> int:
+        """The same for IPv6 and /proc/net/snmp6."""
+        lines = self._read(kind, "/proc/net/snmp6")
+        return int(dict(line.split() for line in lines)[name])
+
+    def _read(self, kind: str, path: str) -> list[str]:
+        return _checked("ip", "netns", "exec", self.names[kind], "cat", path).splitlines()
 
     def dropped(self, kind: str, interface: str) -> int:
         """Packets that came to an interface and were not taken."""
@@ -128,7 +135,12 @@ class Topology:
             self.run(end, "addr", "add", f"{address}/24", "dev", "wire")
             self.run("middle", "addr", "add", f"{_ROUTER[end]}/24", "dev", end)
             self.run(end, "route", "add", "default", "via", _ROUTER[end])
-        _inside(self.names["middle"], "sysctl", "-q", "-w", "net.ipv4.ip_forward=1")
+            network = _NETWORK_6[end]
+            self.run(end, "addr", "add", f"{network}2/64", "dev", "wire", "nodad")
+            self.run("middle", "addr", "add", f"{network}1/64", "dev", end, "nodad")
+            self.run(end, "route", "add", "default", "via", f"{network}1")
+        for setting in ("net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"):
+            _inside(self.names["middle"], "sysctl", "-q", "-w", setting)
 
     def _bridge(self) -> None:
         # One network of /16.  Whatever address a client has on the other side, it has the same MAC.
