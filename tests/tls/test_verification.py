@@ -277,6 +277,18 @@ def test_directory_of_roots(monkeypatch: pytest.MonkeyPatch, ca: Path, system: N
     check(issue(authority(), ["a.example"], now=NOW), verify=True)
 
 
+def test_directory_of_authorities(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="directory"):
+        client_context(verify=tmp_path)
+    (tmp_path / "one.pem").write_bytes(certificate_authority("other", now=NOW).cert_pem)
+    (tmp_path / "two.pem").write_bytes(authority().cert_pem.rstrip())
+    (tmp_path / "readme").write_text("none\n")
+    (tmp_path / "more").mkdir()
+    certificate = issue(authority(), ["a.example"], now=NOW)
+    check(certificate, verify=tmp_path)
+    check(certificate, verify=str(tmp_path))
+
+
 def test_a_named_file_of_roots_that_is_missing(
     monkeypatch: pytest.MonkeyPatch, ca: Path, system: None, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -92,11 +92,11 @@ class ClientContext:
     """What a client needs for its handshakes; it can be used for any number of them.
 
     ``verify`` says which servers are trusted: True for the system's certificate authorities, a PEM
-    file for those in it, a callable ``verify(chain_der, server_name)`` that raises to refuse, or
-    False for no check at all.  ``server_certificate_hashes`` are SHA-256 hashes of certificates to
-    accept instead, by the rules of W3C WebTransport.  ``server_public_keys`` are public keys to accept
-    instead, or a callable ``verify(public_key_der, server_name)``: the server is asked for a raw public
-    key (RFC 7250), and a certificate is taken for the key in it.
+    file or a directory of them for those in it, a callable ``verify(chain_der, server_name)`` that
+    raises to refuse, or False for no check at all.  ``server_certificate_hashes`` are SHA-256 hashes of
+    certificates to accept instead, by the rules of W3C WebTransport.  ``server_public_keys`` are public
+    keys to accept instead, or a callable ``verify(public_key_der, server_name)``: the server is asked for a
+    raw public key (RFC 7250), and a certificate is taken for the key in it.
 
     Servers that ask for it get ``client_cert`` with ``client_key``, or the public key of
     ``raw_public_key``, a private key: whichever kind they choose.  Files are PEM, given as a path or, in

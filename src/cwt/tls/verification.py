@@ -360,14 +360,18 @@ def _explain_trust(leaf: x509.Certificate, error: str, setting: str) -> Alert:
 
 
 def _load_roots(source: PemSource, setting: str) -> Store:
-    """The authorities in the PEM file *source*."""
+    """The authorities in the PEM file *source*, or in the files of that directory."""
     from cryptography.x509.verification import Store
 
-    certificates = _parse_bundle(read_pem(source, setting))
+    files: list[PemSource] = [source]
+    if not isinstance(source, bytes) and os.path.isdir(source):
+        files = [path for path in sorted(Path(source).iterdir()) if path.is_file()]
+    pem = b"\n".join(read_pem(file, setting) for file in files)
+    certificates = _parse_bundle(pem)
     if not certificates:
         raise ConfigError(
             f"{setting} has no certificate in PEM form; "
-            'it must be a file with "-----BEGIN CERTIFICATE-----"'
+            'it must be a file with "-----BEGIN CERTIFICATE-----", or a directory of such files'
         )
     return Store(certificates)
 
