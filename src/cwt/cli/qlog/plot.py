@@ -38,7 +38,7 @@ _MARKS = 40
 def plot(log: Log, summary: Summary, output: Path) -> None:
     """Draw *log* into the image *output*; ValueError for a kind of image that is not known."""
     matplotlib.use("agg")
-    figure = Figure(figsize=(12, 9), dpi=110, layout="constrained")
+    figure = Figure(figsize=(12, 9), dpi=100, layout="constrained")
     axes = figure.subplots(3, 1, sharex=True, height_ratios=[3, 2, 3])
     unit, name = (1.0, "ms") if summary.duration < 2000 else (1000.0, "s")
     _window(axes[0], log, summary, unit)
@@ -241,7 +241,7 @@ def _marks(axes: Any, summary: Summary, unit: float) -> None:
         moments.append((summary.closed[0], "close"))
     room = 0.0
     width = max(summary.duration, 1.0) / 70
-    for time, text in sorted(moments)[:_MARKS]:
+    for time, text in sorted(moments, key=lambda moment: moment[0])[:_MARKS]:
         for one in axes:
             one.axvline(time / unit, color=_GREY, linewidth=0.7, linestyle=":", zorder=0)
         at = max(time, room)
