@@ -23,10 +23,13 @@ from cwt.h3.events import (
     Event,
     FieldLines,
     GoawayReceived,
+    InformationalReceived,
     RequestReceived,
     RequestReset,
+    ResponseReceived,
     SettingsReceived,
     StreamWritable,
+    TrailersReceived,
 )
 from cwt.h3.fault import ConnectionFault, StreamFault
 from cwt.h3.fields import (
@@ -38,6 +41,7 @@ from cwt.h3.fields import (
 )
 from cwt.h3.frames import FrameType, StreamType, encode_frame
 from cwt.h3.message import MessageContext, MessageReader
+from cwt.h3.qlog import log_of
 from cwt.h3.qpack import Decoder, Encoder
 from cwt.h3.quic import READ, WRITE, Quic, is_client_initiated, is_unidirectional
 from cwt.h3.request import Request, RequestContext, Sent
@@ -53,6 +57,7 @@ _MAX_REQUEST_ID = (1 << 62) - 4
 _MAX_QUARTER_ID = (1 << 60) - 1
 _MAX_PRIORITIES = 64
 """Priorities remembered for requests that have not arrived yet."""
+_WITH_FIELDS = (RequestReceived, InformationalReceived, ResponseReceived, TrailersReceived)
 
 
 class Extension(Protocol):
@@ -104,6 +109,7 @@ class Connection:
         "_goaway_received",
         "_goaway_sent",
         "_is_client",
+        "_log",
         "_next_request_id",
         "_outbox",
         "_peer_max_section",
@@ -124,6 +130,7 @@ class Connection:
         self._peer_settings: bytes | None = None
         self._peer_max_section: int | None = None
         self._is_client = quic.is_client
+        self._log = log_of(quic)
         self._started = False
         self._failed = False
         self._extension: Extension | None = None
@@ -176,6 +183,9 @@ class Connection:
         """Open the control and QPACK streams; once ``quic.can_open_streams``."""
         self._started = True
         opened = self._critical.open({StreamType.CONTROL: self._first_control_frames()})
+        if self._log is not None:
+            for stream_type in opened:
+                self._log.stream("local", self._critical.id_of(stream_type), stream_type)
         settings = self.peer_settings
         if StreamType.QPACK_ENCODER in opened and settings is not None:
             self._apply_qpack_settings(settings)
@@ -319,6 +329,8 @@ class Connection:
         reader = MessageReader(stream_id, self._context, method=method)
         request = Request(stream_id, reader, self._request_context)
         self._requests[stream_id] = request
+        if self._log is not None:
+            self._log.headers(True, stream_id, lines)
         request.send_section(lines, fin)
         return stream_id
 
@@ -341,6 +353,8 @@ class Connection:
         elif _checked(check_response, lines) < 200:
             request.send_informational(lines)
             return
+        if self._log is not None:
+            self._log.headers(True, stream_id, lines)
         request.send_section(lines, fin)
 
     def send_data(self, stream_id: int, data: Buffer, fin: bool = False) -> int:
@@ -438,6 +452,8 @@ class Connection:
             self._goaway_sent = identifier
             frame = encode_frame(FrameType.GOAWAY, varint.encode(identifier))
             self._critical.send(StreamType.CONTROL, frame)
+            if self._log is not None:
+                self._log.goaway(True, self._critical.id_of(StreamType.CONTROL), identifier)
 
     # -- streams of ours ----------------------------------------------------------------------
 
@@ -445,6 +461,8 @@ class Connection:
         settings = our_settings(self.config, extended_connect=self._context.extended_connect)
         if self._extension is not None:
             settings.extend(self._extension.settings)
+        if self._log is not None:
+            self._log.settings("local", settings)
         if not self.config.grease:
             return encode_frame(FrameType.SETTINGS, encode_settings(settings))
         # Reserved identifiers differ from one connection to the next, as connection IDs do.
@@ -506,6 +524,8 @@ class Connection:
                 self.quic.stream_shutdown(stream_id, WRITE, H3ErrorCode.REQUEST_INCOMPLETE)
 
     def _on_uni_stream(self, stream_id: int, stream_type: int, fin: bool) -> None:
+        if self._log is not None:
+            self._log.stream("remote", stream_id, stream_type)
         if stream_type in CRITICAL:
             self._critical.accept(stream_id, StreamType(stream_type), fin)
         elif stream_type == StreamType.PUSH:
@@ -562,6 +582,8 @@ class Connection:
         self._peer_settings = encode_settings(values.items())
         self._peer_max_section = values.get(Setting.MAX_FIELD_SECTION_SIZE)
         self._apply_qpack_settings(values)
+        if self._log is not None:
+            self._log.settings("remote", values.items())
         self.events.append(SettingsReceived(values))
 
     def _apply_qpack_settings(self, values: Mapping[int, int]) -> None:
@@ -574,6 +596,9 @@ class Connection:
 
     def _on_goaway(self, identifier: int) -> None:
         self._goaway_received = identifier
+        if self._log is not None:
+            control = self._critical.their_id(StreamType.CONTROL)
+            self._log.goaway(False, control or 0, identifier)
         rejected = [i for i in self._requests if self._is_client and i >= identifier]
         self.events.append(GoawayReceived(identifier, rejected))
 
@@ -624,6 +649,8 @@ class Connection:
 
     def _emit(self, event: Event) -> None:
         self.events.append(event)
+        if self._log is not None and isinstance(event, _WITH_FIELDS):
+            self._log.headers(False, event.stream_id, event.headers)
         if isinstance(event, RequestReceived):
             request = self._requests[event.stream_id]
             for name, value in event.headers:

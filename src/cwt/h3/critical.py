@@ -56,6 +56,14 @@ class CriticalStreams:
         """Whether *stream_id* is one of ours."""
         return stream_id in self._ours
 
+    def id_of(self, stream_type: StreamType) -> int:
+        """The ID of ours of that type, which is open."""
+        return self._ours[CRITICAL.index(stream_type)]
+
+    def their_id(self, stream_type: StreamType) -> int | None:
+        """The ID of the peer's, once it is known."""
+        return self._theirs[CRITICAL.index(stream_type)]
+
     def open(self, first: Mapping[StreamType, bytes]) -> list[StreamType]:
         """Open what is not open yet and send its type and *first* bytes; returns what was opened."""
         opened: list[StreamType] = []

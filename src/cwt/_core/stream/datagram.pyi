@@ -30,6 +30,4 @@ class Datagrams:
     sent: int
     received: int
     lost: int
-    sent: int
-    received: int
     def __init__(self, config: TransportConfig) -> None: ...
