@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         H3ErrorCode,
         HandshakeError,
         IdleTimeout,
+        MigrationError,
         SessionClosed,
         SessionRejected,
         StatelessReset,
@@ -62,8 +63,8 @@ _MODULES = {
     "cwt.errors": (
         "ApplicationError BufferFull CertificateError ConfigError ConnectError ConnectTimeout "
         "ConnectionClosed CwtError DatagramTooLarge H3ErrorCode HandshakeError IdleTimeout "
-        "SessionClosed SessionRejected StatelessReset StreamLimitError StreamReset StreamStopped "
-        "TransportError TransportErrorCode"
+        "MigrationError SessionClosed SessionRejected StatelessReset StreamLimitError StreamReset "
+        "StreamStopped TransportError TransportErrorCode"
     ),
     "cwt.tls.session_file": "FileSessionCache",
     "cwt.tls.sessions": "SessionCache",
@@ -91,6 +92,7 @@ __all__ = [
     "Headers",
     "IdleTimeout",
     "Limits",
+    "MigrationError",
     "RecvStream",
     "SendGroup",
     "SendStream",

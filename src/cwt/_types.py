@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+from enum import Enum, IntEnum
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
-__all__ = ["Address", "Buffer", "BytesWriter", "RecvInfo", "SendInfo", "Stats"]
+__all__ = [
+    "Address",
+    "Buffer",
+    "BytesWriter",
+    "PathEvent",
+    "PathEventKind",
+    "PathState",
+    "PathStats",
+    "RecvInfo",
+    "SendInfo",
+    "Stats",
+]
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 """Anything contiguous that holds bytes."""
@@ -37,6 +49,72 @@ class SendInfo(NamedTuple):
     """Seconds on the caller's clock: when pacing wants it sent, now or a little later."""
     ecn: int = 0
     """The two ECN bits its IP header should have (RFC 3168): 0, or 2 for ECT(0)."""
+
+
+class PathState(IntEnum):
+    """How far a path is validated (RFC 9000 Section 8.2)."""
+
+    UNKNOWN = 0
+    VALIDATING = 1
+    VALIDATED = 2
+
+
+class PathEventKind(Enum):
+    """What happened to a path."""
+
+    NEW = "new"
+    """The peer sent something over it, or this side tries it."""
+    VALIDATED = "validated"
+    """The peer has answered on it."""
+    FAILED = "failed"
+    """The peer has not answered on it in time; it is forgotten."""
+    CLOSED = "closed"
+    """It is not needed any more, or had to make room; it is forgotten."""
+    MIGRATED = "migrated"
+    """This side, a client, has moved to it."""
+    PEER_MIGRATED = "peer_migrated"
+    """The client has moved to it, and this side, a server, has followed."""
+    REUSED_SOURCE_CONNECTION_ID = "reused_source_connection_id"
+    """The peer uses a connection ID on it that it used on another one: a NAT changed an address."""
+
+
+class PathEvent(NamedTuple):
+    """Something that happened to the path from *local* to *remote*."""
+
+    kind: PathEventKind
+    local: Address | None
+    remote: Address
+    sequence: int | None = None
+    """Of REUSED_SOURCE_CONNECTION_ID: the sequence number of the connection ID."""
+    other: tuple[Address | None, Address] | None = None
+    """Of REUSED_SOURCE_CONNECTION_ID: the local and the remote address where it was used before."""
+
+
+class PathStats(NamedTuple):
+    """Counters and estimates of one path; times in seconds, sizes in bytes."""
+
+    local: Address | None
+    remote: Address
+    state: PathState
+    active: bool
+    """Whether it is the path in use."""
+    packets_received: int
+    packets_sent: int
+    packets_lost: int
+    bytes_received: int
+    """Of datagrams from the peer's address, authentic or not."""
+    bytes_sent: int
+    bytes_lost: int
+    smoothed_rtt: float
+    rtt_variation: float
+    min_rtt: float
+    max_rtt: float
+    congestion_window: int
+    bytes_in_flight: int
+    mtu: int
+    """Bytes of UDP payload of the largest datagram it is known to take (RFC 9000 Section 14)."""
+    delivery_rate: float
+    """Bytes a second that arrived at best, as far as the congestion controller measures it; else 0."""
 
 
 class Stats(NamedTuple):

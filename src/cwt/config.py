@@ -29,6 +29,18 @@ def _check_versions(versions: tuple[int, ...], initial: int | None) -> None:
         raise ConfigError(f"initial_version must be one of versions, not {initial!r}")
 
 
+def _check_address(name: str, address: Any, version: int) -> None:
+    from ipaddress import ip_address
+
+    try:
+        host, port = address
+        is_fine = ip_address(host).version == version and 0 < port <= 65535
+    except (TypeError, ValueError):
+        is_fine = False
+    if not is_fine:
+        raise ConfigError(f"{name} must be an IPv{version} address and a port, not {address!r}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class TransportConfig:
     """Limits and timers of one QUIC connection."""
@@ -90,7 +102,15 @@ class TransportConfig:
     active_connection_id_limit: int = 4
     """Connection IDs of the peer that are kept (RFC 9000 Section 5.1.1)."""
     disable_active_migration: bool = False
-    """Ask the peer not to migrate (RFC 9000 Section 18.2)."""
+    """Ask the peer not to migrate (RFC 9000 Section 18.2), and take nothing from where it went on purpose;
+    addresses that a NAT changes are followed all the same."""
+    preferred_address_v4: tuple[str, int] | None = None
+    """A server's: the IPv4 address and port clients are to move to after the handshake (RFC 9000 Section
+    9.6); the server must receive and send there, too."""
+    preferred_address_v6: tuple[str, int] | None = None
+    """The same for IPv6."""
+    use_preferred_address: bool = True
+    """A client's: move to the address that the server prefers, once it is found to work."""
 
     congestion: str | Callable[[int], Any] = "cubic"
     """Congestion controller: "cubic" (RFC 9438), "newreno" (RFC 9002 Appendix B), "bbr"
@@ -143,6 +163,9 @@ class TransportConfig:
         check("max_ack_delay", 0, 16.383)
         check("active_connection_id_limit", 2, 64)
         check("initial_rtt", 0.001, 60)
+        for name, version in (("preferred_address_v4", 4), ("preferred_address_v6", 6)):
+            if (address := getattr(self, name)) is not None:
+                _check_address(name, address, version)
         if self.qlog_level not in ("core", "base", "extra"):
             raise ConfigError(
                 f'qlog_level must be "core", "base" or "extra", not {self.qlog_level!r}'

@@ -18,6 +18,7 @@
     ├── StreamReset (ConnectionResetError)   .code
     ├── StreamStopped (BrokenPipeError)      .code
     ├── StreamLimitError
+    ├── MigrationError
     ├── DatagramTooLarge (ValueError)     .limit
     └── BufferFull (BlockingIOError)
 """
@@ -40,6 +41,7 @@ __all__ = [
     "H3ErrorCode",
     "HandshakeError",
     "IdleTimeout",
+    "MigrationError",
     "SessionClosed",
     "SessionRejected",
     "StatelessReset",
@@ -269,6 +271,10 @@ def _stream_code(code: int | None) -> str:
 
 class StreamLimitError(CwtError):
     """The peer allows no more streams now (RFC 9000 Section 4.6); wait for one to end."""
+
+
+class MigrationError(CwtError):
+    """This connection cannot take another path (RFC 9000 Section 9); its message says why."""
 
 
 class DatagramTooLarge(CwtError, ValueError):

@@ -33,7 +33,17 @@ from cwt._core.udp.pump import Pump
 from cwt._core.udp.socket import UdpSocket
 from cwt._core.wire import packet
 from cwt._core.wire.packet import PacketType
-from cwt._types import Address, Buffer, RecvInfo, SendInfo, Stats
+from cwt._types import (
+    Address,
+    Buffer,
+    PathEvent,
+    PathEventKind,
+    PathState,
+    PathStats,
+    RecvInfo,
+    SendInfo,
+    Stats,
+)
 from cwt.config import TransportConfig
 from cwt.congestion import Acknowledgement, CongestionController
 from cwt.errors import ConfigError
@@ -60,6 +70,10 @@ __all__ = [
     "Endpoint",
     "Header",
     "PacketType",
+    "PathEvent",
+    "PathEventKind",
+    "PathState",
+    "PathStats",
     "Pump",
     "RecvInfo",
     "SendInfo",

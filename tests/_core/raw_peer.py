@@ -17,7 +17,7 @@ from cwt._core.wire import frame as frames
 from cwt._core.wire import packet as packets
 from cwt._core.wire import varint
 from cwt._core.wire.params import TransportParameters
-from cwt._types import RecvInfo
+from cwt._types import RecvInfo, SendInfo
 from cwt.config import TransportConfig
 from cwt.testing import CLIENT, SERVER
 from cwt.tls import ClientContext, Group, Handshake, Level, ServerContext, SessionCache
@@ -103,6 +103,10 @@ class Received(NamedTuple):
     space: int
     number: int
     frame: tuple[Any, ...]
+    to: Any = None
+    """The address its datagram was sent to."""
+    from_: Any = None
+    dcid: bytes = b""
 
 
 class RawPeer:
@@ -133,6 +137,7 @@ class RawPeer:
         """Everything the end sent, as it came."""
         self.destinations: list[Any] = []
         """Where it sent each of them."""
+        self._info = SendInfo(None, None, 0.0)  # type: ignore[arg-type]
         self.codepoints: list[int] = []
         """With which ECN bits."""
         self.marked: list[set[int]] = [set(), set(), set()]
@@ -202,9 +207,9 @@ class RawPeer:
         sealed[0] ^= first_byte
         return bytes(sealed)
 
-    def inject(self, datagram: bytes, *, address: Any = None, ecn: int = 0) -> None:
+    def inject(self, datagram: bytes, *, address: Any = None, to: Any = None, ecn: int = 0) -> None:
         """Hand *datagram* to the end, whose answer waits for :meth:`collect`."""
-        info = RecvInfo(address or self.address, self.end_address, ecn)
+        info = RecvInfo(address or self.address, to or self.end_address, ecn)
         self.end.recv(datagram, info, self.now)
 
     def send(self, space: int, payload: bytes, **options: Any) -> None:
@@ -234,6 +239,7 @@ class RawPeer:
         while (out := self.end.send(self.now)) is not None:
             self.datagrams.append(out[0])
             self.destinations.append(out[1].to)
+            self._info = out[1]
             self.codepoints.append(out[1].ecn)
             self._datagram(out[0], out[1].ecn)
         return self.received[before:]
@@ -258,20 +264,22 @@ class RawPeer:
             if parsed is None:
                 self.opaque.append(data)
                 return
-            kind, version, _, scid, _, offset, end = parsed
+            kind, version, dcid, scid, _, offset, end = parsed
             if version not in (0, self.version):
                 self.other_version(version)
             space = {0: INITIAL, 1: ZERO_RTT, 2: HANDSHAKE, 5: ONE_RTT}.get(kind)
             if space is None or self.read[space] is None:
                 self.opaque.append(data[:end])
             else:
-                self._open(space, data[:end], offset, scid, ecn)
+                self._open(space, data[:end], offset, scid, dcid, ecn)
             data = data[end:]
 
     def other_version(self, version: int) -> None:
         """The end sent a long header of another *version* than ours."""
 
-    def _open(self, space: int, data: bytes, offset: int, scid: bytes, ecn: int) -> None:
+    def _open(
+        self, space: int, data: bytes, offset: int, scid: bytes, dcid: bytes, ecn: int
+    ) -> None:
         key = self.read[space]
         assert key is not None
         packet = bytearray(data)
@@ -302,7 +310,8 @@ class RawPeer:
         if space != ONE_RTT and self.is_client:
             self.dcid = scid
         for parsed in frames.parse(bytes(packet[head:-16])):
-            self.received.append(Received(space, number, parsed))
+            to, from_ = self._info[:2]
+            self.received.append(Received(space, number, parsed, to, from_, dcid))
             if parsed[0] == frames.FrameType.CRYPTO:
                 self._crypto[space][int(parsed[1])] = bytes(parsed[2])  # type: ignore[call-overload]
         self._feed()

@@ -168,16 +168,21 @@ def test_a_late_copy_of_a_retired_one_does_not_bring_it_back() -> None:
     for sequence in range(1, 4):
         client.send(ONE_RTT, new_connection_id(sequence, cid(sequence)))
     client.scid = cid(1)
-    client.inject(client.packet(ONE_RTT, PING), address=("192.0.2.9", 9))  # a move: to the next ID
+    elsewhere = ("192.0.2.9", 9)
+    client.inject(client.packet(ONE_RTT, PING + bytes(1100)), address=elsewhere)  # a move
     client.collect()
     assert server.destination_id == cid(1)
-    client.scid = cid(2)
-    client.inject(client.packet(ONE_RTT, PING), address=("192.0.2.9", 10))
-    client.collect()
-    assert server.destination_id == cid(2)
-    client.send(ONE_RTT, new_connection_id(1, cid(1)))
-    client.send(ONE_RTT, new_connection_id(4, cid(4)) + new_connection_id(5, cid(5)))
+    [question] = [
+        item.frame[1] for item in client.received if item.frame[0] == 0x1A and item.to == elsewhere
+    ]
+    client.inject(client.packet(ONE_RTT, frame(0x1B, question)), address=elsewhere)
+    client.advance(10.0)
+    assert (0x19, 0) in client.frames(0x19)
+    client.send(ONE_RTT, new_connection_id(0, cid(0)))
+    client.send(ONE_RTT, new_connection_id(4, cid(4)))
     assert server.termination is None
+    client.send(ONE_RTT, new_connection_id(5, cid(5)))
+    assert client.close_code == Code.CONNECTION_ID_LIMIT_ERROR
 
 
 def test_for_a_peer_that_has_none() -> None:

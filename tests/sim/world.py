@@ -237,10 +237,15 @@ class WebTransportWorld(World):
         up: Sequence[Node] = (),
         down: Sequence[Node] = (),
         config: Config | None = None,
+        server_config: Config | None = None,
     ) -> None:
         self.config = config or Config()
         super().__init__(
-            seed, up=up, down=down, client_config=self.config, server_config=self.config
+            seed,
+            up=up,
+            down=down,
+            client_config=self.config,
+            server_config=server_config or self.config,
         )
         self.client_peer = Peer(self.client, self.config)
         self.server_peer: Peer | None = None

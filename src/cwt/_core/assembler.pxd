@@ -8,7 +8,8 @@ from cwt._core.crypto.aead cimport Packet
 from cwt._core.handshake cimport Handshake
 from cwt._core.idle cimport IdleTimer
 from cwt._core.keyring cimport Keyring
-from cwt._core.path cimport Paths
+from cwt._core.path cimport Path
+from cwt._core.paths cimport Paths
 from cwt._core.qlog.trace cimport Trace
 from cwt._core.recovery.ack_frequency cimport AckFrequency
 from cwt._core.recovery.acks cimport AckTrackers
@@ -17,6 +18,7 @@ from cwt._core.stream.datagram cimport Datagrams
 from cwt._core.stream.streams cimport Streams
 from cwt._core.tokens cimport GivenToken
 from cwt._core.wire.frame cimport PacketBuilder
+from cwt._core.wire.packet cimport Cid
 
 # A packet being built into a datagram.
 cdef struct Draft:
@@ -41,6 +43,7 @@ cdef class Assembler:
     cdef LocalIds local_ids
     cdef RemoteIds remote_ids
     cdef Paths paths
+    cdef Path path                           # that is being written for
     cdef Closing closing
     cdef IdleTimer idle
     cdef GivenToken given_token              # None until there is one
@@ -77,7 +80,9 @@ cdef class Assembler:
     cdef size_t _write_datagram(self, uint8_t* out, size_t size, int64_t now, Packet* job, bint* last) except? 0
     cdef bint _pacing_allows(self, size_t size, int64_t now) noexcept
     cdef bint _wants(self, int space) except -1
-    cdef bint _start_draft(self, int space, uint8_t* out, size_t start, size_t size, Draft* draft) except -1
+    cdef bint _start_draft(
+        self, int space, uint8_t* out, size_t start, size_t size, const Cid* dcid, Draft* draft
+    ) except -1
     cdef bint _fill(self, int space, Draft* draft, bint allow_data, int64_t now) except -1
     cdef void _ask_at_once(self, PacketBuilder* p) noexcept
     cdef int _write_data(self, Draft* draft) except -1
@@ -87,5 +92,5 @@ cdef class Assembler:
         self, uint8_t* out, size_t size, Draft* drafts, int count, int64_t now, Packet* job, bint* last
     ) except? 0
     cdef int _sent(self, Draft* draft, uint32_t size, int64_t now) except -1
-    cdef size_t write_elsewhere(self, uint8_t* out, size_t capacity, int64_t now) except? 0
+    cdef size_t write_probe(self, uint8_t* out, size_t capacity, int64_t now) except? 0
     cdef size_t write_close(self, uint8_t* out, size_t size, int64_t now) except? 0

@@ -1,7 +1,6 @@
 """Building datagrams: which packets, which frames, padding and sealing (RFC 9000 Sections 12 and 14)."""
 
 cimport cython
-from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from cwt._core.crypto.aead cimport Packet, TAG_LENGTH
@@ -11,10 +10,10 @@ from cwt._core.wire.cursor cimport (
     put_bytes, put_u32, put_u8, put_varint, put_varint_of, put_zeros, room, writer,
 )
 from cwt._core.wire.frame cimport (
-    IMMEDIATE_ACK, PADDING, PATH_RESPONSE, PING, PacketBuilder, can_record, record, start_packet,
+    IMMEDIATE_ACK, PADDING, PING, PacketBuilder, can_record, record, start_packet,
 )
 from cwt._core.wire.packet cimport (
-    HANDSHAKE, INITIAL, MIN_INITIAL_SIZE, ZERO_RTT, long_header_byte, number_length,
+    Cid, HANDSHAKE, INITIAL, MIN_INITIAL_SIZE, ZERO_RTT, long_header_byte, number_length,
 )
 
 cdef enum:
@@ -59,6 +58,7 @@ cdef class Assembler:
         cdef Packet jobs[MAX_BATCH]
         cdef size_t total = 0, size = capacity, count = 0, sealed = 0
         cdef bint last = False
+        self.path = self.paths.current
         if not self.may_send():
             self.times_limited += not self.is_limited
             self.is_limited = True
@@ -79,9 +79,9 @@ cdef class Assembler:
         most = min(most, <size_t>MAX_BATCH)
         self._look()
         while count < most and capacity - total >= self.datagram_size and not last:
-            size = min(self.datagram_size, self.paths.current.allowance())
+            size = min(self.datagram_size, self.path.allowance())
             if self.recovery.pto_count >= SMALL_PROBES:
-                size = min(size, self.paths.current.mtu.base)
+                size = min(size, self.path.mtu.base)
             if size < self.datagram_size and not self.may_send():
                 break
             if count and size > segment_size[0]:
@@ -92,7 +92,7 @@ cdef class Assembler:
                 break
             if jobs[sealed].data != NULL:
                 sealed += 1
-            self.paths.current.sent += size
+            self.path.sent += size
             total += size
             count += 1
             if self.control:
@@ -106,7 +106,7 @@ cdef class Assembler:
         if sealed:
             self.keys.seal(2, jobs, sealed)
         if total and segment_size[0] == self.datagram_size and self.handshake.confirmed:
-            self.paths.current.mtu.on_full(now)
+            self.path.mtu.on_full(now)
         self.bytes_sent += total
         return total
 
@@ -132,7 +132,7 @@ cdef class Assembler:
         cdef Packet job
         cdef bint last = False
         cdef uint64_t number
-        cdef size_t size = self.paths.current.mtu.due(now)
+        cdef size_t size = self.path.mtu.due(now)
         self.reserved = 0
         if size == 0 or size > capacity or 2 * size > self.recovery.congestion.window or (
             self.recovery.pto_count or self.recovery.probes[2] or not self.paths.current.validated
@@ -141,17 +141,17 @@ cdef class Assembler:
         if not self.recovery.may_send(size) or not self._pacing_allows(self.datagram_size, now):
             self.reserved = size
             return 0
-        if not self._start_draft(2, out, 0, size, &draft):
+        if not self._start_draft(2, out, 0, size, &self.remote_ids.current, &draft):
             return 0
         number = self.recovery.application.next
         put_u8(&draft.builder.w, IMMEDIATE_ACK if self.ack_frequency.asks_at_once() else PING)
         put_zeros(&draft.builder.w, room(&draft.builder.w))
         record(&draft.builder, PADDING, number, 0, 0, False)
         draft.builder.mtu_probe = True
-        self.paths.current.mtu.on_probe_sent(number, size)
+        self.path.mtu.on_probe_sent(number, size)
         size = self._finish(out, size, &draft, 1, now, &job, &last)
         self.keys.seal(2, &job, 1)
-        self.paths.current.sent += size
+        self.path.sent += size
         self.bytes_sent += size
         return size
 
@@ -175,14 +175,15 @@ cdef class Assembler:
                 continue
             # Handshake messages are few, and 1-RTT packets that cannot be acknowledged before them
             # must not hold them back.
-            allow_data = space != 2 or self.recovery.probes[space] > 0 or (
+            # A PATH_CHALLENGE is as a probe: nothing else is worth sending there before it.
+            allow_data = space != 2 or self.recovery.probes[space] > 0 or self.path.challenge_due or (
                 self.recovery.may_send(size + self.reserved) and self._pacing_allows(size, now)
             )
             if not allow_data and self._wants(space):
                 self.recovery.on_blocked()
             if not self.acks.of(space).is_due(now) and not (allow_data and self._wants(space)):
                 continue
-            if not self._start_draft(space, out, position, size, &drafts[count]):
+            if not self._start_draft(space, out, position, size, &self.remote_ids.current, &drafts[count]):
                 continue
             if self._fill(space, &drafts[count], allow_data, now):
                 self._fill_sample(out, &drafts[count])
@@ -214,7 +215,7 @@ cdef class Assembler:
         )
 
     cdef bint _start_draft(
-        self, int space, uint8_t* out, size_t start, size_t size, Draft* draft
+        self, int space, uint8_t* out, size_t start, size_t size, const Cid* dcid, Draft* draft
     ) except -1:
         # The header, up to and with the packet number; False when there is no room.
         cdef uint64_t number = self.recovery.sent(space).next
@@ -240,7 +241,7 @@ cdef class Assembler:
             put_u8(
                 &draft.builder.w, <uint8_t>(self._quic_bit() | (self.keys.key_phase << 2) | (length - 1))
             )
-            put_bytes(&draft.builder.w, self.remote_ids.current.data, self.remote_ids.current.length)
+            put_bytes(&draft.builder.w, dcid.data, dcid.length)
         else:
             scid = self.local_ids.first()
             version = self.keys.writing(space).version
@@ -251,8 +252,8 @@ cdef class Assembler:
                 )
             )
             put_u32(&draft.builder.w, version)
-            put_u8(&draft.builder.w, self.remote_ids.current.length)
-            put_bytes(&draft.builder.w, self.remote_ids.current.data, self.remote_ids.current.length)
+            put_u8(&draft.builder.w, dcid.length)
+            put_bytes(&draft.builder.w, dcid.data, dcid.length)
             put_u8(&draft.builder.w, <uint8_t>len(scid))
             put_bytes(&draft.builder.w, scid, len(scid))
             if space == 0:
@@ -280,7 +281,7 @@ cdef class Assembler:
                 self.handshake.write(space, &draft.builder)
             if space == 2:
                 if self.control:
-                    draft.full = self.paths.write(&draft.builder)
+                    draft.full = self.paths.write(self.path, &draft.builder, now)
                     self.ack_frequency.write(&draft.builder, self.recovery.rtt)
                     self.local_ids.write(&draft.builder)
                     self.remote_ids.write(&draft.builder)
@@ -374,6 +375,7 @@ cdef class Assembler:
 
     cdef int _sent(self, Draft* draft, uint32_t size, int64_t now) except -1:
         self.packets_sent += 1
+        self.path.packets_sent += 1
         if draft.builder.repeats:
             self.packets_repeated += 1
             self.stream_bytes_repeated += draft.builder.repeated
@@ -385,27 +387,31 @@ cdef class Assembler:
             self.handshake_sent = True
         return 0
 
-    cdef size_t write_elsewhere(self, uint8_t* out, size_t capacity, int64_t now) except? 0:
-        # One PATH_RESPONSE, alone in its datagram, to where the peer probes another path.
+    cdef size_t write_probe(self, uint8_t* out, size_t capacity, int64_t now) except? 0:
+        # PATH_CHALLENGE and PATH_RESPONSE, alone in their datagram, to another path than the one in use.
         cdef Draft draft
         cdef Packet job
+        cdef Cid dcid
         cdef bint last = False
-        cdef bytes data
+        cdef Path path = self.paths.due(now)
         cdef size_t size
         self.recovery.codepoint = 0
-        data, self.paths.to, self.paths.from_, size = self.paths.elsewhere.pop(0)
-        size = min(min(size, <size_t>MIN_INITIAL_SIZE), capacity)
-        if not self._start_draft(2, out, 0, size, &draft):
+        if path is None or not self.paths.cid(path, &dcid):
             return 0
-        if not put_u8(&draft.builder.w, PATH_RESPONSE) or not put_bytes(
-            &draft.builder.w, <const uint8_t*>PyBytes_AS_STRING(data), len(data)
-        ):
+        size = min(min(<size_t>MIN_INITIAL_SIZE, <size_t>path.allowance()), capacity)
+        if not self._start_draft(2, out, 0, size, &dcid, &draft):
             return 0
-        record(&draft.builder, PATH_RESPONSE, 0, 0, 0, False)
-        draft.full = True
+        draft.builder.path = path.recovery.slot
+        draft.full = self.paths.write(path, &draft.builder, now)
+        if not draft.full:
+            return 0
+        self.path = path
         size = self._finish(out, size, &draft, 1, now, &job, &last)
         self.keys.seal(2, &job, 1)
+        path.sent += size
         self.bytes_sent += size
+        self.paths.to = path.remote
+        self.paths.from_ = path.local
         return size
 
     cdef size_t write_close(self, uint8_t* out, size_t size, int64_t now) except? 0:
@@ -415,18 +421,19 @@ cdef class Assembler:
         cdef int space, count = 0
         cdef size_t position = 0
         cdef bint last = False
+        self.path = self.paths.current
         self.closing.start_timer(now, self.recovery.rtt.pto(self.handshake.confirmed))
         self.recovery.codepoint = 0
         if not self.closing.pending or not self.may_send():
             return 0
-        size = min(size, self.paths.current.allowance())
+        size = min(size, self.path.allowance())
         self.closing.pending = False
         for space in range(3):
             if not self.keys.can_write(space) or size - position < MIN_DRAFT:
                 continue
             if self.handshake.confirmed and space != 2:
                 continue
-            if not self._start_draft(space, out, position, size, &drafts[count]):
+            if not self._start_draft(space, out, position, size, &self.remote_ids.current, &drafts[count]):
                 continue
             if self.closing.write(&drafts[count].builder, space != 2):
                 self._fill_sample(out, &drafts[count])
@@ -439,6 +446,6 @@ cdef class Assembler:
         position = self._finish(out, size, drafts, count, now, &job, &last)
         if job.data != NULL:
             self.keys.seal(2, &job, 1)
-        self.paths.current.sent += position
+        self.path.sent += position
         self.bytes_sent += position
         return position

@@ -15,6 +15,7 @@ cdef struct Entry:
     uint8_t token[16]
     bint has_token
     bint pending             # ours: NEW_CONNECTION_ID is due
+    bint used                # the peer's: on a path, now or before
 
 
 cdef class LocalIds:
@@ -25,7 +26,8 @@ cdef class LocalIds:
     cdef readonly uint64_t peer_limit
     cdef list added, removed                 # for the endpoint's routes, since it last looked; or None
 
-    cdef int issue(self, bytes cid, bytes token) except -1
+    cdef int issue(self, bytes cid, bytes token, bint announced=*) except -1
+    cdef object sequence_of(self, uint64_t id)
     cdef bytes first(self)
     cdef list all(self)
     cdef uint64_t wanted(self) noexcept
@@ -42,15 +44,24 @@ cdef class RemoteIds:
     cdef Cid current
     cdef bytes token                         # its stateless reset token, or None
     cdef uint64_t retire_prior_to
+    cdef uint64_t highest                    # sequence received so far
+    cdef uint64_t received                   # of the sequences up to it: bit 0 is the highest
     cdef list retiring                       # sequences whose RETIRE_CONNECTION_ID is due; or None
     cdef int unacked_retirements
     cdef readonly int limit                  # active_connection_id_limit we announced
 
     cdef Entry* find(self, uint64_t sequence) noexcept
-    cdef Entry* lowest_from(self, uint64_t sequence) noexcept
+    cdef Entry* lowest_unused(self) noexcept
+    cdef Entry* lowest(self) noexcept
+    cdef int unused(self) noexcept
+    cdef bint was_received(self, uint64_t sequence) noexcept
+    cdef void _note(self, uint64_t sequence) noexcept
+    cdef Entry* take(self) noexcept
+    cdef int release(self, uint64_t sequence) except -1
     cdef int use(self, Entry* entry) except -1
     cdef int start(self, bytes cid) except -1
     cdef int set_token(self, bytes token) except -1
+    cdef int set_preferred(self, bytes cid, bytes token) except -1
     cdef int on_new_connection_id(self, NewConnectionId* frame) except -1
     cdef int _add(self, uint64_t sequence, Cid cid, const uint8_t* token) except -1
     cdef void _remove(self, Entry* entry) noexcept

@@ -18,6 +18,7 @@ from cwt.errors import TransportError, TransportErrorCode
 
 cdef enum:
     TOKEN_LENGTH = 16
+    WINDOW = 64              # sequences that are remembered
 
 
 @cython.final
@@ -29,8 +30,8 @@ cdef class LocalIds:
         self.peer_limit = 2
         self.announced = 1
 
-    cdef int issue(self, bytes cid, bytes token) except -1:
-        # The first one travels in the handshake and needs no frame.
+    cdef int issue(self, bytes cid, bytes token, bint announced=False) except -1:
+        # The first one travels in the handshake and needs no frame, nor does one *announced* otherwise.
         cdef Entry* entry = &self.entries[self.count]
         if self.count == MAX_ISSUED or len(token) != TOKEN_LENGTH:
             raise ValueError("no room for a connection ID, or its token is wrong")
@@ -38,7 +39,9 @@ cdef class LocalIds:
         entry.cid = cid_from(<const uint8_t*>PyBytes_AS_STRING(cid), len(cid))
         memcpy(entry.token, PyBytes_AS_STRING(token), TOKEN_LENGTH)
         entry.has_token = True
-        entry.pending = self.next_sequence > 0
+        entry.pending = self.next_sequence > 0 and not announced
+        if announced:
+            self.announced = self.next_sequence + 1
         self.pending += entry.pending
         self.count += 1
         self.next_sequence += 1
@@ -46,6 +49,14 @@ cdef class LocalIds:
             self.added = []
         self.added.append(cid)
         return 0
+
+    cdef object sequence_of(self, uint64_t id):
+        # Of a connection ID that begins with these eight bytes; None for one that is retired.
+        cdef int i
+        for i in range(self.count):
+            if memcmp(self.entries[i].cid.data, &id, sizeof(id)) == 0:
+                return self.entries[i].sequence
+        return None
 
     cdef uint64_t wanted(self) noexcept:
         # How many more the peer may have.
@@ -140,16 +151,64 @@ cdef class RemoteIds:
                 return &self.entries[i]
         return NULL
 
-    cdef Entry* lowest_from(self, uint64_t sequence) noexcept:
-        # The one with the lowest sequence of at least *sequence*, or NULL.
+    cdef Entry* lowest(self) noexcept:
+        # The one with the lowest sequence, or NULL.
         cdef Entry* best = NULL
         cdef int i
         for i in range(self.count):
-            if self.entries[i].sequence >= sequence and (
+            if best == NULL or self.entries[i].sequence < best.sequence:
+                best = &self.entries[i]
+        return best
+
+    cdef Entry* lowest_unused(self) noexcept:
+        # Of those that were on no path yet; or NULL.
+        cdef Entry* best = NULL
+        cdef int i
+        for i in range(self.count):
+            if not self.entries[i].used and (
                 best == NULL or self.entries[i].sequence < best.sequence
             ):
                 best = &self.entries[i]
         return best
+
+    cdef int unused(self) noexcept:
+        cdef int i, found = 0
+        for i in range(self.count):
+            found += not self.entries[i].used
+        return found
+
+    cdef Entry* take(self) noexcept:
+        # An unused connection ID for another path; NULL when there is none.  None is given while the peer
+        # does not acknowledge the end of those before it, so that their number stays within bounds.
+        cdef Entry* entry = self.lowest_unused()
+        if self.unacked_retirements + (len(self.retiring) if self.retiring is not None else 0) > self.limit:
+            return NULL
+        if entry != NULL:
+            entry.used = True
+        return entry
+
+    cdef int release(self, uint64_t sequence) except -1:
+        # No path uses it any more.
+        cdef Entry* entry = self.find(sequence)
+        if entry != NULL and sequence != self.sequence:
+            self._remove(entry)
+            self._retire(sequence)
+        return 0
+
+    cdef bint was_received(self, uint64_t sequence) noexcept:
+        # Whether it is known, or was before it was retired.  What is far behind counts as known.
+        if sequence > self.highest:
+            return False
+        return self.highest - sequence >= WINDOW or self.received >> (self.highest - sequence) & 1
+
+    cdef void _note(self, uint64_t sequence) noexcept:
+        cdef uint64_t step
+        if sequence > self.highest:
+            step = sequence - self.highest
+            self.received = self.received << step if step < WINDOW else 0
+            self.highest = sequence
+        if self.highest - sequence < WINDOW:
+            self.received |= <uint64_t>1 << (self.highest - sequence)
 
     cdef int _add(self, uint64_t sequence, Cid cid, const uint8_t* token) except -1:
         cdef int room
@@ -166,9 +225,11 @@ cdef class RemoteIds:
         entry.sequence = sequence
         entry.cid = cid
         entry.has_token = token != NULL
+        entry.used = False
         if token != NULL:
             memcpy(entry.token, token, TOKEN_LENGTH)
         self.count += 1
+        self._note(sequence)
         return 0
 
     cdef void _remove(self, Entry* entry) noexcept:
@@ -192,7 +253,16 @@ cdef class RemoteIds:
                 self.token = token
         return 0
 
+    cdef int set_preferred(self, bytes cid, bytes token) except -1:
+        # The one that comes with a server's preferred address (Section 5.1.1).
+        self._add(
+            1, cid_from(<const uint8_t*>PyBytes_AS_STRING(cid), len(cid)),
+            <const uint8_t*>PyBytes_AS_STRING(token),
+        )
+        return 0
+
     cdef int use(self, Entry* entry) except -1:
+        entry.used = True
         self.token = entry.token[:TOKEN_LENGTH] if entry.has_token else None
         self.sequence = entry.sequence
         self.current = entry.cid
@@ -221,8 +291,10 @@ cdef class RemoteIds:
                     NEW_CONNECTION_ID,
                 )
             return 0
-        if frame.sequence < max(self.retire_prior_to, self.sequence):
-            # Retired already, or late: those in use only go up.
+        if self.was_received(frame.sequence):
+            return 0                         # again, and retired by now
+        if frame.sequence < self.retire_prior_to:
+            self._note(frame.sequence)
             return self._retire(frame.sequence)
         for i in range(self.count):
             if cid_equal(&self.entries[i].cid, frame.cid, frame.length):
@@ -233,13 +305,13 @@ cdef class RemoteIds:
         self._add(frame.sequence, cid_from(frame.cid, frame.length), frame.token)
         if frame.retire_prior_to > self.retire_prior_to:
             self.retire_prior_to = frame.retire_prior_to
-            known = self.lowest_from(0)
+            known = self.lowest()
             while known != NULL and known.sequence < frame.retire_prior_to:
                 self._retire(known.sequence)
                 self._remove(known)
-                known = self.lowest_from(0)
+                known = self.lowest()
             if self.sequence < frame.retire_prior_to:
-                self.use(known)              # at least the one of this frame
+                self.use(self.lowest_unused())   # at least the one of this frame
         if self.count > self.limit:
             raise TransportError(
                 TransportErrorCode.CONNECTION_ID_LIMIT_ERROR, "more connection IDs than allowed",
@@ -264,7 +336,7 @@ cdef class RemoteIds:
     cdef bint rotate(self) except -1:
         # To an unused connection ID, retiring the present one; False when there is none.
         cdef uint64_t old = self.sequence
-        cdef Entry* spare = self.lowest_from(old + 1)
+        cdef Entry* spare = self.take()
         if spare == NULL:
             return False
         self.use(spare)
@@ -299,4 +371,10 @@ cdef class RemoteIds:
 
     cdef bint is_reset_token(self, const uint8_t* token) except -1:
         # Tokens of connection IDs that are not used, or no longer, do not count (Section 10.3.1).
-        return self.token is not None and compare_digest(self.token, token[:16])
+        cdef bytes candidate = token[:TOKEN_LENGTH]
+        cdef bint found = False
+        cdef int i
+        for i in range(self.count):
+            if self.entries[i].used and self.entries[i].has_token:
+                found |= compare_digest(self.entries[i].token[:TOKEN_LENGTH], candidate)
+        return found

@@ -13,16 +13,14 @@ from cwt._core.idle cimport IdleTimer
 from cwt._core.intake cimport Intake, SHORT_CID_LENGTH
 from cwt._core.keyring cimport MAX_BATCH, Keyring
 from cwt._core.observer cimport Observer
-from cwt._core.path cimport Paths
+from cwt._core.path cimport Path
+from cwt._core.paths cimport Paths
 from cwt._core.qlog.trace cimport Trace
 from cwt._core.recovery.ack_frequency cimport AckFrequency
 from cwt._core.recovery.acks cimport AckTracker, AckTrackers
-from cwt._core.recovery.controllers cimport new_controller
 from cwt._core.recovery.ecn cimport Ecn
 from cwt._core.recovery.loss cimport LossRecovery
 from cwt._core.recovery.mtu cimport MAX_DATAGRAM
-from cwt._core.recovery.pacer cimport Pacer
-from cwt._core.recovery.path cimport PathRecovery
 from cwt._core.recovery.rtt cimport RttEstimator
 from cwt._core.router cimport Router
 from cwt._core.stream.datagram cimport DatagramFlow, Datagrams
@@ -35,10 +33,10 @@ from cwt._core.wire.frame cimport (
 )
 from cwt._core.wire.packet cimport VERSION_1
 
-from cwt._core.wire.params import TransportParameters
+from cwt._core.wire.params import TransportParameters, encode_preferred_address
 from cwt._types import SendInfo, Stats
 from cwt.errors import (
-    ApplicationError, DatagramTooLarge, HandshakeError, IdleTimeout, TransportError,
+    ApplicationError, DatagramTooLarge, HandshakeError, IdleTimeout, MigrationError, TransportError,
     TransportErrorCode,
 )
 
@@ -126,15 +124,7 @@ cdef class Connection(Router):
         self.local_ids = LocalIds()
         self.remote_ids = RemoteIds(config.active_connection_id_limit)
         self.closing = Closing()
-        datagram_size = min(config.max_udp_payload_size, MAX_DATAGRAM)
-        self.paths = Paths(
-            local, remote, is_client or address_validated, datagram_size,
-            min(config.mtu_discovery_limit, MAX_DATAGRAM) if config.mtu_discovery else 0,
-            PathRecovery(
-                RttEstimator(<int64_t>(config.initial_rtt * 1e9)), new_controller(config, datagram_size),
-                Pacer(config.pacing), Ecn(config.ecn),
-            ),
-        )
+        self.paths = Paths(local, remote, is_client, address_validated, config, random)
         self.acks = AckTrackers(AckTracker(
             <int64_t>(config.max_ack_delay * 1e9), config.ack_delay_exponent,
             1000 * <int64_t>min_ack_delay(config),
@@ -176,6 +166,11 @@ cdef class Connection(Router):
         intake.remote_ids = self.remote_ids
         intake.paths = self.paths
         intake.versions = self.versions
+        self.paths.recovery = self.recovery
+        self.paths.ack_frequency = self.ack_frequency
+        self.paths.local_ids = self.local_ids
+        self.paths.remote_ids = self.remote_ids
+        self.paths.idle = self.idle
         return 0
 
     cdef object _new_tls(self, bytes source_cid, bytes reset_token):
@@ -243,6 +238,7 @@ cdef class Connection(Router):
         if not self.is_client:
             params.original_destination_connection_id = self.intake.original_destination
             params.stateless_reset_token = reset_token
+            params.preferred_address = self._preferred_address()
             params.retry_source_connection_id = self.intake.retry_source
         if config.ack_frequency:
             params.min_ack_delay = params.early_min_ack_delay = min_ack_delay(config)
@@ -253,6 +249,16 @@ cdef class Connection(Router):
         params.reset_stream_at = params.early_reset_stream_at = True
         self.own_params = params
         return params
+
+    def _preferred_address(self):
+        config = self.config
+        if config.preferred_address_v4 is None and config.preferred_address_v6 is None:
+            return None
+        cid, token = self.new_connection_id()
+        self.local_ids.issue(cid, token, True)
+        return encode_preferred_address(
+            config.preferred_address_v4, config.preferred_address_v6, cid, token
+        )
 
     def set_qlog(self, writer, title=None, description=None, level="base", *, wall_clock=None):
         """Write what happens from now on to *writer* as qlog (JSON-SEQ); None ends it.
@@ -463,8 +469,13 @@ cdef class Connection(Router):
             self.recovery.spurious_lost,
         )
 
+    def path_stats(self):
+        """A list of :class:`cwt.quic.PathStats`, that of the path in use first."""
+        return self.paths.stats()
+
     cdef void _tick(self, int64_t now) noexcept:
         # The clock starts with the first call that tells the time.
+        self.now = now
         if not self.started:
             self.started = True
             self.idle.last = self.started_at = now
@@ -480,9 +491,13 @@ cdef class Connection(Router):
 
     cdef int _tell(self) except -1:
         # Let the host know of news for the application.
-        if self.news or self.datagrams.news or self.streams.readable_list or self.streams.writable_list:
+        if (
+            self.news or self.paths.news or self.datagrams.news
+            or self.streams.readable_list or self.streams.writable_list
+        ):
             self.news = False
             self.datagrams.news = False
+            self.paths.news = False
             if not self.news_listed:
                 self.host.has_news(self)
         if (
@@ -586,7 +601,7 @@ cdef class Connection(Router):
         if self.observer is not None:
             self.trace.datagrams(True, total, segment_size[0], -1)
             self.observer.look(self, now)
-        if self.streams.writable_list or self.news or self.datagrams.news:
+        if self.streams.writable_list or self.news or self.datagrams.news or self.paths.news:
             self._tell()
         return total
 
@@ -595,12 +610,14 @@ cdef class Connection(Router):
     ) except? 0:
         cdef size_t total = 0
         self._follow_mtu(now)
+        if self.closing.state == OPEN and self.paths.busy:
+            total = self.assembler.write_probe(out, capacity, now)
+            segment_size[0] = total
+            if total:
+                return total
         self.paths.to = self.paths.current.remote
         self.paths.from_ = self.paths.current.local
-        if self.closing.state == OPEN and self.paths.elsewhere:
-            total = self.assembler.write_elsewhere(out, capacity, now)
-            segment_size[0] = total
-        elif self.closing.state == OPEN:
+        if self.closing.state == OPEN:
             total = self.assembler.write_batch(out, capacity, most, now, segment_size)
             if self.is_client and self.assembler.handshake_sent and self.keys.can_write(0):
                 self._discard(0)             # RFC 9001 Section 4.9.1
@@ -646,7 +663,7 @@ cdef class Connection(Router):
             best = earlier(best, self.keys.next_timeout())
             for space in range(3):
                 best = earlier(best, self.acks.of(space).next_timeout())
-        return earlier(best, self.paths.current.challenge_deadline)
+        return earlier(best, self.paths.timer)
 
     cdef int timeout_at(self, int64_t now) except -1:
         self._tick(now)
@@ -685,15 +702,9 @@ cdef class Connection(Router):
             self.keys.on_timeout(now)
             if self.assembler.may_send():
                 self.recovery.on_timeout(now, self)
-            if self.paths.current.challenge_deadline and now >= self.paths.current.challenge_deadline:
-                self._path_failed()
+            if not self.paths.on_timeout(now):
+                self._fail(TransportError(TransportErrorCode.NO_VIABLE_PATH, "path validation failed"))
         return 0
-
-    cdef int _path_failed(self) except -1:
-        # Section 9.3.2: back to where the peer last was.
-        if not self.paths.give_up():
-            self._fail(TransportError(TransportErrorCode.NO_VIABLE_PATH, "path validation failed"))
-        return self._on_path_changed()
 
     cdef int _fail(self, object error) except -1:
         # The only door from an error to CONNECTION_CLOSE.
@@ -872,6 +883,66 @@ cdef class Connection(Router):
         fits = self.paths.current.mtu.size - 1 - self.remote_ids.current.length - 4 - TAG_LENGTH - 1
         limit = min(limit - 1, fits)
         return limit if flow is None else limit - <int64_t>varint_length(flow.id)
+
+    # Paths
+
+    cdef Path _try_path(self, object local, object remote):
+        cdef Path path
+        if not self.is_client:
+            raise MigrationError("only clients migrate; a server names a preferred_address")
+        if self.closing.state != OPEN or not self.handshake.confirmed:
+            raise MigrationError("the connection is not established, or ends")
+        path = self.paths.try_path(local, remote)
+        self._wake()
+        return path
+
+    def probe_path(self, local, remote=None):
+        """A client: find out whether the peer is reached from *local* (RFC 9000 Section 8.2), without use of it
+        yet.
+
+        ``path_event_next`` tells what came of it.  *remote* is the server's address, its own or the one it
+        prefers; None for the one in use.  Raises MigrationError when that must not be tried.
+        """
+        self._try_path(local, remote)
+
+    def migrate(self, local, remote=None):
+        """A client: use the path from *local*, once it is validated (RFC 9000 Section 9.2).
+
+        That is at once after a ``probe_path`` that succeeded.  When validation fails, everything stays as
+        it is.  ``path_event_next`` tells which.  Raises MigrationError as ``probe_path``.
+        """
+        cdef Path path = self._try_path(local, remote)
+        self.paths.migrate(path, self.now)
+        self._wake()
+        self._tell()
+
+    def path_event_next(self):
+        """What happened to a path, the oldest :class:`cwt.quic.PathEvent` not taken yet; or None.
+
+        A few are kept; then the oldest is dropped.
+        """
+        if not self.paths.events:
+            return None
+        return self.paths.events.pop(0)
+
+    def paths_iter(self):
+        """``(local, remote)`` of each path, the one in use first."""
+        return iter([((<Path>path).local, (<Path>path).remote) for path in self.paths.all()])
+
+    def is_path_validated(self, local, remote):
+        """Whether the peer is known to be reached between these addresses."""
+        cdef Path path = self.paths.find(remote, local)
+        return path is not None and bool(path.validated)
+
+    @property
+    def source_ids(self):
+        """Our connection IDs that the peer may use, oldest first; a driver routes by them."""
+        return self.local_ids.all()
+
+    @property
+    def available_dcids(self):
+        """How many connection IDs the peer gave us for other paths."""
+        return self.remote_ids.unused()
 
     def initiate_key_update(self):
         """Use new keys from now on (RFC 9001 Section 6); False while the last update is unconfirmed."""

@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from cwt._core.cid cimport LocalIds, RemoteIds
 from cwt._core.handshake cimport Handshake
 from cwt._core.keyring cimport Keyring, Opened
-from cwt._core.path cimport Paths
+from cwt._core.paths cimport Paths
 from cwt._core.qlog.trace cimport Drop, Trace
 from cwt._core.recovery.acks cimport AckTrackers
 from cwt._core.recovery.loss cimport LossRecovery
@@ -58,7 +58,7 @@ cdef class Intake:
         self, PacketHandler handler, uint8_t* data, size_t length, size_t segment_size,
         object remote, object local, int ecn, int64_t now
     ) except -1
-    cdef int _count(self, object remote, size_t size) except -1
+    cdef int _count(self, object remote, object local, size_t size) except -1
     cdef int _datagram(
         self, PacketHandler handler, uint8_t* data, size_t length, object remote, object local,
         int ecn, int64_t now

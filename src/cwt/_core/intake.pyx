@@ -69,7 +69,7 @@ cdef class Intake:
         cdef uint8_t samples[MAX_BATCH * SAMPLE_LENGTH]
         cdef uint8_t masks[MAX_BATCH * SAMPLE_LENGTH]
         cdef size_t size, offset = 0, run, end, i
-        if self.server is not None and remote is not self.server and remote != self.server:
+        if self.server is not None and remote is not self.server and not self.paths.knows(remote):
             # Section 9: servers do not move.
             return self._drop(data, length, DROP_REJECTED)
         while offset < length:
@@ -87,24 +87,24 @@ cdef class Intake:
                 end += size
             if run == 0:
                 size = min(segment_size, length - offset)
-                self._count(remote, size)
+                self._count(remote, local, size)
                 self._datagram(handler, data + offset, size, remote, local, ecn, now)
                 offset += size
                 continue
             self.keys.mask(2, samples, masks, run)
             for i in range(run):
                 size = min(segment_size, length - offset)
-                self._count(remote, size)
+                self._count(remote, local, size)
                 self._short(
                     handler, data + offset, size, &masks[i * SAMPLE_LENGTH], remote, local, ecn, now
                 )
                 offset += size
         return 0
 
-    cdef int _count(self, object remote, size_t size) except -1:
+    cdef int _count(self, object remote, object local, size_t size) except -1:
         self.bytes_received += size
         self.datagram_length = size
-        return self.paths.received(remote, size)
+        return self.paths.on_datagram(remote, local, size)
 
     cdef int _datagram(
         self, PacketHandler handler, uint8_t* data, size_t length, object remote, object local, int ecn, int64_t now
@@ -209,8 +209,8 @@ cdef class Intake:
         handler.on_packet(space, &opened, remote, local, ecn, now)
         if space == 1 and not self.is_client:
             # The client has our Handshake keys: it is where it says it is (Section 8.1).
-            if self.paths.is_current(remote):
-                self.paths.current.validated = True
+            if self.paths.reading is self.paths.current:
+                self.paths.current.set_validated()
             handler.on_handshake_packet()
         return 0
 
@@ -292,6 +292,7 @@ cdef class Intake:
             copy = bytearray(data)
             raw = copy
             self.datagram_length = len(copy)
+            self.paths.on_datagram(remote, local, 0)
             self._datagram(handler, raw, len(copy), remote, local, ecn, now)
         return 0
 

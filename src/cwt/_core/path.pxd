@@ -1,52 +1,46 @@
-"""Paths: addresses, anti-amplification, validation (RFC 9000 Sections 8 and 9)."""
+"""One path: a pair of addresses, anti-amplification and validation (RFC 9000 Section 8)."""
 
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from cwt._core.recovery.mtu cimport PathMtu
 from cwt._core.recovery.path cimport PathRecovery
-from cwt._core.wire.frame cimport PacketBuilder
 
 cdef enum:
     MAX_RESPONSES = 3
+    MAX_BACKOFF = 8
+
+cdef enum Validation:        # as cwt._types.PathState has it
+    UNKNOWN = 0
+    VALIDATING = 1
+    VALIDATED = 2
 
 
 cdef class Path:
     cdef readonly object local, remote       # addresses
-    cdef readonly bint validated             # the peer is there: no limit on what we send
+    cdef readonly bint validated             # the peer is there
+    cdef bint limited                        # no more may be sent than three times what came
+    cdef bint was_used                       # not only probed
+    cdef bint wanted                         # comes into use once it is validated
     cdef readonly uint64_t received, sent    # bytes of datagrams
-    cdef bytes challenge                     # outstanding PATH_CHALLENGE
-    cdef bint challenge_pending
-    cdef int64_t challenge_deadline          # when validation has failed, 0 for none
+    cdef readonly uint64_t packets_received, packets_sent
+    cdef int64_t sequence                    # of the peer's connection ID that is used on it, -1 for none yet
+    cdef uint64_t peer_id                    # our connection ID that the peer used on it last
+    cdef int64_t close_at                    # when it is forgotten, 0 for not
+    # Validation
+    cdef list challenges                     # (data, time, whether its datagram was too small); or None
+    cdef bint challenge_due
+    cdef int attempts                        # PATH_CHALLENGE frames sent
+    cdef int64_t challenge_at                # when to send another one
+    cdef int64_t deadline                    # when validation has failed, 0 before the first was sent
+    cdef list responses                      # data of PATH_CHALLENGE frames to be answered; or None
     cdef readonly PathMtu mtu
     cdef readonly PathRecovery recovery      # round-trip time, window, pace
 
+    cdef bint is_at(self, object remote, object local) except -1
     cdef uint64_t allowance(self) noexcept
-    cdef int start_validation(self, bytes challenge, int64_t deadline) except -1
-    cdef bint on_path_response(self, const uint8_t* data) except -1
-
-
-cdef class Paths:
-    cdef readonly Path current
-    cdef readonly Path previous
-    cdef object source, destination          # of the datagram being read
-    cdef object to, from_                    # of the datagrams written last
-    cdef size_t datagram_size                # to begin with, on every path
-    cdef size_t mtu_limit                    # of the search for larger ones, 0 for no search
-    cdef readonly uint8_t slots              # given to paths so far, the newest of them
-    cdef list responses                      # data of PATH_CHALLENGE to be answered
-    cdef list elsewhere                      # the same for other addresses: (data, remote, local, size)
-
-    cdef Path _make(self, object local, object remote, bint validated, PathRecovery recovery)
-    cdef bint needs_recovery(self, object remote) except -1
-    cdef int set_mtu_limit(self, size_t limit) except -1
-    cdef bint is_current(self, object remote) except -1
-    cdef int received(self, object remote, size_t size) except -1
-    cdef int follow(
-        self, object remote, object local, size_t credit, PathRecovery recovery, bytes challenge,
-        int64_t deadline
-    ) except -1
-    cdef int on_path_challenge(self, const uint8_t* data, size_t received) except -1
-    cdef bint on_path_response(self, const uint8_t* data) except -1
-    cdef bint wants_to_send(self) noexcept
-    cdef bint write(self, PacketBuilder* p) except -1
-    cdef bint give_up(self) noexcept
+    cdef int start_validation(self) except -1
+    cdef int stop_validation(self) except -1
+    cdef int on_challenge_sent(self, bytes data, int64_t now, int64_t timeout) except -1
+    cdef bint on_path_response(self, bytes data, int64_t now) except -1
+    cdef int set_validated(self) except -1
+    cdef int64_t next_timeout(self) noexcept

@@ -9,12 +9,11 @@ from cwt._core.handshake cimport Handshake
 from cwt._core.idle cimport IdleTimer
 from cwt._core.intake cimport Intake, PacketHandler
 from cwt._core.keyring cimport Keyring, Opened
-from cwt._core.path cimport Paths
+from cwt._core.paths cimport Paths
 from cwt._core.qlog.trace cimport Trace
 from cwt._core.recovery.ack_frequency cimport AckFrequency
 from cwt._core.recovery.acks cimport AckTrackers
 from cwt._core.recovery.loss cimport LossRecovery
-from cwt._core.recovery.path cimport PathRecovery
 from cwt._core.stream.datagram cimport Datagrams
 from cwt._core.stream.streams cimport Streams
 from cwt._core.tokens cimport GivenToken
@@ -60,7 +59,7 @@ cdef class Router(PacketHandler):
     cdef _process_closed(self, Opened* opened)
     cdef int _on_frame(self, int space, uint64_t type, Reader* r, int64_t now) except -1
     cdef int _on_ack_request(self, uint64_t type, Reader* r) except -1
-    cdef int _on_control(self, uint64_t type, Reader* r) except -1
+    cdef int _on_control(self, uint64_t type, Reader* r, int64_t now) except -1
     cdef int _on_close(self, CloseFrame* frame) except -1
     cdef int _on_crypto(self, int space, DataFrame* data) except -1
     cdef int _install(self, list secrets) except -1
@@ -73,8 +72,6 @@ cdef class Router(PacketHandler):
     cdef int _enable_ack_frequency(self) except -1
     cdef int _confirm(self) except -1
     cdef int _discard(self, int space) except -1
-    cdef PathRecovery _other_recovery(self, object remote)
-    cdef int _on_path_changed(self) except -1
     cdef int _follow_mtu(self, int64_t now) except -1
     cdef int64_t _pto(self) noexcept
     cdef uint32_t _heard(self, int type) noexcept

@@ -1,20 +1,14 @@
 """What received packets mean: frames to their owners, and the course of the handshake (RFC 9000)."""
 
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from cwt._core.closing cimport CLOSING, OPEN
 from cwt._core.intake cimport EARLY, PacketHandler, SHORT_CID_LENGTH
 from cwt._core.keyring cimport Opened
 from cwt._core.qlog.trace cimport DROP_DUPLICATE
 from cwt._core.recovery.acks cimport AckTracker
-from cwt._core.recovery.controllers cimport new_controller
-from cwt._core.path cimport Path
-from cwt._core.recovery.ecn cimport Ecn
 from cwt._core.recovery.mtu cimport MAX_DATAGRAM, PathMtu
-from cwt._core.recovery.pacer cimport Pacer
-from cwt._core.recovery.path cimport PathRecovery
-from cwt._core.recovery.rtt cimport RttEstimator
 from cwt._core.tokens cimport GivenToken
 from cwt._core.wire.cursor cimport Reader, read_bytes, read_varint, reader
 from cwt._core.wire.frame cimport (
@@ -89,7 +83,7 @@ cdef class Router(PacketHandler):
         # An authentic packet.
         cdef AckTracker acks = self.acks.of(space)
         cdef bint eliciting = False, probing = True, newest
-        cdef uint64_t news = self.handshake.news
+        cdef uint64_t news = self.handshake.news, id = 0
         if acks.is_duplicate(opened.number):
             if self.trace is not None:
                 self.trace.packet_dropped(opened.header, opened.length, DROP_DUPLICATE)
@@ -98,6 +92,10 @@ cdef class Router(PacketHandler):
             self.trace.packet_received(
                 opened.header, opened.payload - opened.header, opened.length, opened.number
             )
+        if space == 2 and not self.intake.early:
+            memcpy(&id, self.intake.packet_destination, sizeof(id))
+            if self.paths.reading is not self.paths.current and not self.paths.admits(id):
+                return 0
         self.packets_received += 1
         self.idle.on_received(now)
         if self.closing.state != OPEN:
@@ -106,22 +104,12 @@ cdef class Router(PacketHandler):
                 self._process_closed(opened)
             return 0
         newest = <int64_t>opened.number > acks.largest
-        self.paths.source = remote
-        self.paths.destination = local
         self._process_payload(space, opened, now, &eliciting, &probing)
         acks.on_packet(opened.number, eliciting, ecn, now)
         if space != 2 and eliciting and news == self.handshake.news:
             self.recovery.repeat_handshake(self)
-        if (
-            newest and not probing and space == 2 and not self.is_client
-            and not self.paths.is_current(remote) and not self.intake.early
-        ):
-            self.paths.follow(
-                remote, local, self.intake.datagram_length, self._other_recovery(remote), self.random(8),
-                now + 3 * max(self._pto(), self.recovery.rtt.initial),
-            )
-            self.remote_ids.rotate()
-            self._on_path_changed()
+        if space == 2 and not self.intake.early:
+            self.paths.on_packet(id, newest and not probing, now)
         if self.handshake.complete or space != 2:
             self._advance(now)
         return 0
@@ -146,25 +134,6 @@ cdef class Router(PacketHandler):
         ))
         self.news = True
         return 0
-
-    cdef PathRecovery _other_recovery(self, object remote):
-        # For a path to *remote*; None for that of the path in use.
-        cdef RttEstimator rtt = self.recovery.rtt
-        if not self.paths.needs_recovery(remote):
-            return None
-        self.paths.slots += 1
-        return PathRecovery(
-            RttEstimator(rtt.initial), new_controller(self.config, self.paths.datagram_size),
-            Pacer(self.config.pacing), Ecn(self.config.ecn), self.paths.slots,
-        )
-
-    cdef int _on_path_changed(self) except -1:
-        # Another path is in use from now on.
-        cdef Path path = self.paths.current
-        if path.recovery is not self.recovery.path:
-            self.ack_frequency.reset()
-        path.mtu.attach(self.recovery.application.next)
-        return self.recovery.follow(path.recovery, path.mtu)
 
     cdef int _follow_mtu(self, int64_t now) except -1:
         # What the path takes may have changed, and so may the path.
@@ -268,7 +237,7 @@ cdef class Router(PacketHandler):
         elif type == ACK_FREQUENCY or type == IMMEDIATE_ACK:
             self._on_ack_request(type, r)
         else:
-            self._on_control(type, r)
+            self._on_control(type, r, now)
         return 0
 
     cdef int64_t _ack_delay(self, uint64_t encoded) noexcept:
@@ -292,7 +261,7 @@ cdef class Router(PacketHandler):
             &frame, self.ack_frequency.supported and self.ack_frequency.early
         )
 
-    cdef int _on_control(self, uint64_t type, Reader* r) except -1:
+    cdef int _on_control(self, uint64_t type, Reader* r, int64_t now) except -1:
         # Frames of 1-RTT packets, each to its owner.
         cdef StreamControl control
         cdef NewConnectionId new_cid
@@ -337,6 +306,7 @@ cdef class Router(PacketHandler):
             ok = read_new_connection_id(r, &new_cid)
             if ok:
                 self.remote_ids.on_new_connection_id(&new_cid)
+                self.paths.on_ids_changed()
         elif type == RETIRE_CONNECTION_ID:
             ok = read_varint(r, &a)
             if ok:
@@ -345,11 +315,11 @@ cdef class Router(PacketHandler):
         elif type == PATH_CHALLENGE:
             ok = read_bytes(r, 8, &raw)
             if ok:
-                self.paths.on_path_challenge(raw, self.intake.datagram_length)
+                self.paths.on_path_challenge(raw[:8])
         elif type == PATH_RESPONSE:
             ok = read_bytes(r, 8, &raw)
             if ok:
-                self.paths.on_path_response(raw)
+                self.paths.on_path_response(raw[:8], now)
         elif type == HANDSHAKE_DONE:
             ok = True
             if not self.is_client:
@@ -482,6 +452,9 @@ cdef class Router(PacketHandler):
         self.recovery.rtt.max_ack_delay = <int64_t>params.max_ack_delay * 1_000_000
         self.local_ids.set_peer_limit(params.active_connection_id_limit)
         self._apply_datagram_limits(params)
+        self.paths.peer_stays = params.disable_active_migration
+        if params.preferred_address is not None:
+            self.paths.set_preferred(params.preferred_address)
         self._enable_ack_frequency()
         if params.stateless_reset_token is not None:
             self.remote_ids.set_token(params.stateless_reset_token)
@@ -543,6 +516,8 @@ cdef class Router(PacketHandler):
         self.own_params = None
         self.recovery.handshake_confirmed = True
         self.recovery.peer_validated = True
+        if self.is_client:
+            self.paths.on_confirmed()
         if self.keys.can_read(0):
             self._discard(0)
         self._discard(1)
@@ -594,6 +569,4 @@ cdef class Router(PacketHandler):
             self.recovery.mtu.on_probe_lost(r.id)
         elif r.type == ACK_FREQUENCY:
             self.ack_frequency.on_lost(r)
-        elif r.type == PATH_CHALLENGE and self.paths.current.challenge is not None:
-            self.paths.current.challenge_pending = True
         return 0

@@ -60,6 +60,7 @@ cdef class LossRecovery:
 
     cdef int follow(self, PathRecovery path, PathMtu mtu) except -1
     cdef PathRecovery of(self, uint8_t slot)
+    cdef int join(self, PathRecovery path) except -1
     cdef int leave(self, PathRecovery path) except -1
     cdef SentPackets sent(self, int space)
     cdef void on_app_limited(self) noexcept

@@ -66,6 +66,14 @@ cdef class LossRecovery:
         self.bytes_in_flight = path.in_flight
         return 0
 
+    cdef int join(self, PathRecovery path) except -1:
+        # Packets may be under way on *path*, though another is in use.
+        if self.others is None:
+            self.others = []
+        if path not in self.others and path is not self.path:
+            self.others.append(path)
+        return 0
+
     cdef int leave(self, PathRecovery path) except -1:
         # Nothing is asked of *path* any more, or it comes into use.
         if self.others is not None and path in self.others:

@@ -20,10 +20,17 @@ cdef class RttEstimator:
         self.smoothed = self.initial
         self.variation = self.initial // 2
 
+    cpdef void suggest(self, int64_t value) noexcept:
+        """Begin with *value* instead of the default: what validating the path took (Section 6.2.2)."""
+        if not self.has_sample and value > 0:
+            self.smoothed = value
+            self.variation = value // 2
+
     cpdef void sample(self, int64_t latest, int64_t ack_delay, bint confirmed) noexcept:
         """Take a sample (Section 5.3); *confirmed*: the handshake is, so max_ack_delay binds."""
         cdef int64_t adjusted, difference
         self.latest = latest
+        self.maximum = max(self.maximum, latest)
         if not self.has_sample:
             self.has_sample = True
             self.minimum = latest

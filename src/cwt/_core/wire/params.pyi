@@ -1,6 +1,15 @@
 from typing import final
 
+from cwt._types import Address
+
 ABSENT: int
+
+def encode_preferred_address(
+    v4: Address | None, v6: Address | None, cid: bytes, token: bytes
+) -> bytes: ...
+def parse_preferred_address(
+    value: bytes,
+) -> tuple[tuple[str, int] | None, tuple[str, int] | None, bytes, bytes]: ...
 
 @final
 class TransportParameters:

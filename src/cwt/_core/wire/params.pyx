@@ -193,6 +193,28 @@ cdef int _read_versions(TransportParameters parameters, bytes value, bint from_c
     return 0
 
 
+def encode_preferred_address(v4, v6, bytes cid not None, bytes token not None):
+    """The preferred_address of Section 18.2: *v4* and *v6* are (host, port) or None."""
+    from ipaddress import IPv4Address, IPv6Address
+
+    cdef list parts = []
+    for kind, length, address in ((IPv4Address, 4, v4), (IPv6Address, 16, v6)):
+        parts.append(kind(address[0]).packed + address[1].to_bytes(2, "big") if address else bytes(length + 2))
+    return b"".join(parts) + bytes([len(cid)]) + cid + token
+
+
+def parse_preferred_address(bytes value not None):
+    """``(v4, v6, cid, token)`` of a checked preferred_address; an address that is all zeros is None."""
+    from ipaddress import IPv4Address, IPv6Address
+
+    cdef list found = []
+    for kind, start, end in ((IPv4Address, 0, 4), (IPv6Address, 6, 22)):
+        port = int.from_bytes(value[end:end + 2], "big")
+        found.append((str(kind(value[start:end])), port) if port and any(value[start:end]) else None)
+    end = len(value) - 16
+    return found[0], found[1], value[25:end], value[end:]
+
+
 cdef _check_preferred_address(bytes value):
     # IPv4 4 + 2, IPv6 16 + 2, connection ID length 1, connection ID 1 to 20, token 16.
     if len(value) < 42 or not 1 <= value[24] <= 20 or len(value) != 41 + value[24]:
