@@ -73,7 +73,7 @@ def test_early_packets_are_acknowledged_in_one_rtt_packets() -> None:
     for index in range(5):
         client.send(ZERO_RTT, stream(4 * index, b"x"))
     finish(client)
-    acks = [f for space, _, f in client.received if space == ONE_RTT and f[0] == 0x02]
+    acks = [r.frame for r in client.received if r.space == ONE_RTT and r.frame[0] == 0x02]
     assert [ranges for _, _, ranges, _ in acks][-1] == [(0, 5)]
     client.send(ONE_RTT, PING)
     assert client.closed is None
@@ -345,9 +345,9 @@ def test_the_first_datagram_has_early_data() -> None:
     assert connection.open_stream() == 0
     assert connection.stream_send(0, b"early", True) == 5
     server.listen()
-    [(_, number, data)] = [r for r in server.received if r.frame[0] & ~7 == 0x08]
-    assert number == 0 and b"early" in data
-    assert [r.space for r in server.received if r.frame == data] == [ZERO_RTT]
+    [early] = [r for r in server.received if r.frame[0] & ~7 == 0x08]
+    assert early.number == 0 and b"early" in early.frame
+    assert early.space == ZERO_RTT
     assert connection.early_data_accepted and not connection.is_in_early_data
     assert connection.is_established
 

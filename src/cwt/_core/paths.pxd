@@ -44,6 +44,7 @@ cdef class Paths:
     cdef size_t mtu_limit                    # of the search for larger ones, 0 for no search
     cdef object handshake_local, handshake_remote  # addresses of the handshake
     cdef object preferred                    # address that the server would have us use; or None
+    cdef bint address_changed                # a client is known to be at another host, since this was asked
     cdef bint peer_stays                     # the peer asked us not to move
     cdef list events                         # PathEvent tuples, oldest first; or None
     cdef bint news                           # there are some since this was last looked at

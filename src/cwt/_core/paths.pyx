@@ -375,6 +375,7 @@ cdef class Paths:
                 continue
             if path.validated and not known:
                 self.tell(VALIDATED, path)
+                self.address_changed = path.remote[0] != self.handshake_remote[0]
                 if path is self.current:
                     self._retire_others(now)
                 elif path.wanted and self._get_cid(path):

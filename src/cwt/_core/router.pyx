@@ -320,6 +320,9 @@ cdef class Router(PacketHandler):
             ok = read_bytes(r, 8, &raw)
             if ok:
                 self.paths.on_path_response(raw[:8], now)
+                if self.paths.address_changed and not self.is_client:
+                    self._give_token()       # Section 9.3
+                self.paths.address_changed = False
         elif type == HANDSHAKE_DONE:
             ok = True
             if not self.is_client:
