@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -218,6 +219,52 @@ def test_cubic_converges_fast() -> None:
     windows = grow(controller, 20.0, 50)
     assert windows[0] >= controller.slow_start_threshold
     assert any(abs(w - 0.85 * first) < 0.03 * first for w in windows)
+
+
+@pytest.mark.parametrize("milliseconds", [50, 1000])
+def test_cubic_does_not_count_time_without_use(milliseconds: int) -> None:
+    busy, paused = cubic_after_loss(500 * MDS), cubic_after_loss(500 * MDS)
+    grow(busy, 2.0, 50)
+    grow(paused, 2.0, 50)
+    estimate = rtt(50)
+    now = 2010 * MS
+    for _ in range(20):  # a little all the time, or a packet now and then
+        paused.on_acked(MDS, now, False, estimate, now + MS)
+        now += milliseconds * MS
+    before = paused.window
+    # It goes on where it was; without that it would grow by half a window each round trip.
+    for _ in range(before // MDS):
+        paused.on_acked(MDS, now, True, estimate, now + 50 * MS)
+    for _ in range(busy.window // MDS):
+        busy.on_acked(MDS, 2010 * MS, True, estimate, 2060 * MS)
+    assert paused.window - before == pytest.approx(busy.window - before, abs=2 * MDS)
+
+
+def test_cubic_grows_like_reno_above_the_window_before_the_reduction() -> None:
+    # Short round trips: alpha below the window before the last reduction, 1 above (RFC 9438 Section 4.3).
+    controller = cubic_after_loss(20 * MDS)
+    prior = controller.window / 0.7
+    windows = [controller.window, *grow(controller, 1.5, 10)]
+    steps = [(window, (after - window) / MDS) for window, after in pairwise(windows)]
+    below = [step for window, step in steps if window < prior - 2 * MDS]
+    above = [step for window, step in steps if window > prior + 2 * MDS]
+    assert sum(below) / len(below) == pytest.approx(3 * 0.3 / 1.7, rel=0.15)
+    assert sum(above) / len(above) == pytest.approx(1, rel=0.15)
+
+
+def test_hystart_is_for_the_first_slow_start() -> None:
+    controller = cubic_after_loss(100 * MDS)
+    controller.on_persistent_congestion()
+    number = 0
+    for milliseconds in (50, 50, 90, 90, 90):
+        estimate = rtt(milliseconds)
+        flight = controller.window // MDS
+        for _ in range(flight):
+            controller.on_acked(MDS, 4 * MS, True, estimate, 5 * MS)
+            controller.on_rtt_sample(number, number + flight, estimate)
+            number += 1
+    assert not controller.in_css
+    assert controller.window == 2 * MDS * 2**5
 
 
 def test_hystart_leaves_slow_start_when_the_round_trip_grows() -> None:

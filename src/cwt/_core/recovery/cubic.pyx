@@ -25,11 +25,13 @@ cdef class Cubic(CongestionController):
     """CUBIC window growth after slow start; HyStart++ ends slow start before the queue overflows."""
 
     cdef double w_max                        # all windows in datagrams
-    cdef double w_estimate
+    cdef double w_prior                      # at the last reduction
+    cdef double w_estimate                   # what Reno would have
     cdef double k                            # seconds
     cdef int64_t epoch_start
+    cdef int64_t paused_at                   # since then the window was not in use; -1 for it is
     cdef double remainder                    # of a byte, in the growth of the window
-    cdef double undo_w_max, undo_w_estimate, undo_k
+    cdef double undo_w_max, undo_w_prior, undo_w_estimate, undo_k
     cdef int64_t undo_epoch_start
     # HyStart++
     cdef uint64_t window_end
@@ -43,13 +45,17 @@ cdef class Cubic(CongestionController):
     def __init__(self, uint64_t max_datagram_size=1200):
         CongestionController.__init__(self, max_datagram_size)
         self.epoch_start = -1
+        self.paused_at = -1
         self.last_round_minimum = NO_RTT
         self.round_minimum = NO_RTT
 
     cpdef int set_max_datagram_size(self, uint64_t size) except -1:
         # What is counted in datagrams: the growth of an epoch starts over from the window as it is.
-        self.w_max *= <double>self.max_datagram_size / size
-        self.undo_w_max *= <double>self.max_datagram_size / size
+        cdef double factor = <double>self.max_datagram_size / size
+        self.w_max *= factor
+        self.w_prior *= factor
+        self.undo_w_max *= factor
+        self.undo_w_prior *= factor
         self.undo_epoch_start = -1
         self.epoch_start = -1
         return CongestionController.set_max_datagram_size(self, size)
@@ -57,7 +63,11 @@ cdef class Cubic(CongestionController):
     cpdef int on_acked(
         self, uint64_t size, int64_t time_sent, bint window_limited, RttEstimator rtt, int64_t now
     ) except -1:
-        if time_sent <= self.recovery_start or not window_limited:
+        if time_sent <= self.recovery_start:
+            return 0
+        if not window_limited:
+            if self.paused_at < 0:
+                self.paused_at = now
             return 0
         if self.window < self.slow_start_threshold:
             self.window += size // CSS_GROWTH_DIVISOR if self.in_css else size
@@ -70,31 +80,39 @@ cdef class Cubic(CongestionController):
         cdef double cwnd = self.window / mds, t, target, growth
         cdef uint64_t whole
         if self.epoch_start < 0:
-            self.epoch_start = now
-            self.w_estimate = cwnd
-            if cwnd < self.w_max:
-                self.k = cbrt((self.w_max - cwnd) / C)
-            else:
-                self.k = 0
-                self.w_max = cwnd
-        t = (now - self.epoch_start + rtt.smoothed) / 1e9 - self.k
-        target = C * t * t * t + self.w_max
-        target = min(max(target, cwnd), 1.5 * cwnd)
-        self.w_estimate += (ALPHA if self.w_estimate < self.w_max else 1.0) * (size / mds) / cwnd
-        if self.w_estimate > target:
-            growth = max(self.w_estimate - cwnd, 0.0)
+            self._start_epoch(cwnd, now)
+        elif self.paused_at >= 0:
+            # Time in which the window was not in use does not make it grow (RFC 9438 Section 5.8).
+            self.epoch_start += now - self.paused_at
+        self.paused_at = -1
+        t = (now - self.epoch_start) / 1e9 - self.k
+        self.w_estimate += (ALPHA if self.w_estimate < self.w_prior else 1.0) * (size / mds) / cwnd
+        if C * t * t * t + self.w_max < self.w_estimate:
+            growth = max(self.w_estimate - cwnd, 0.0)    # as Reno (Section 4.3)
         else:
+            t += rtt.smoothed / 1e9
+            target = min(max(C * t * t * t + self.w_max, cwnd), 1.5 * cwnd)
             growth = (target - cwnd) / cwnd * (size / mds)
         growth = growth * mds + self.remainder
         whole = <uint64_t>growth
         self.window += whole
         self.remainder = growth - whole
 
+    cdef void _start_epoch(self, double cwnd, int64_t now) noexcept:
+        self.epoch_start = now
+        self.w_estimate = cwnd
+        if cwnd < self.w_max:
+            self.k = cbrt((self.w_max - cwnd) / C)
+        else:
+            self.k = 0
+            self.w_max = cwnd
+
     cpdef int on_rtt_sample(
         self, uint64_t largest_acked, uint64_t next_number, RttEstimator rtt
     ) except -1:
         cdef int64_t threshold
-        if self.window >= self.slow_start_threshold:
+        # Later slow starts know where to end (RFC 9406 Section 4.3).
+        if self.slow_start_threshold != <uint64_t>-1:
             return 0
         if largest_acked >= self.window_end:
             self._new_round(next_number)
@@ -131,7 +149,8 @@ cdef class Cubic(CongestionController):
         if time_sent <= self.recovery_start:
             return 0
         self._save()
-        self.undo_w_max, self.undo_w_estimate, self.undo_k = self.w_max, self.w_estimate, self.k
+        self.undo_w_max, self.undo_w_prior = self.w_max, self.w_prior
+        self.undo_w_estimate, self.undo_k = self.w_estimate, self.k
         self.undo_epoch_start = self.epoch_start
         self.recovery_start = now
         self.epoch_start = -1
@@ -139,13 +158,15 @@ cdef class Cubic(CongestionController):
         cwnd = self.window / <double>self.max_datagram_size
         # Fast convergence (RFC 9438 Section 4.7).
         self.w_max = cwnd * (1 + BETA) / 2 if cwnd < self.w_max else cwnd
+        self.w_prior = cwnd
         self.window = max(<uint64_t>(self.window * BETA), 2 * self.max_datagram_size)
         self.slow_start_threshold = self.window
         return 0
 
     cpdef int on_spurious_loss(self, int64_t now) except -1:
         if self.can_undo:
-            self.w_max, self.w_estimate, self.k = self.undo_w_max, self.undo_w_estimate, self.undo_k
+            self.w_max, self.w_prior = self.undo_w_max, self.undo_w_prior
+            self.w_estimate, self.k = self.undo_w_estimate, self.undo_k
             self.epoch_start = self.undo_epoch_start
         return CongestionController.on_spurious_loss(self, now)
 
