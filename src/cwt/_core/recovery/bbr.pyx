@@ -3,10 +3,11 @@
 The names are those of the draft, but that what it calls BBR.bw_shortterm is ``bw_short`` here.  The draft's
 Section 5 explains each function; comments tell what it leaves open.
 
-In one thing it differs from the draft: how many losses are too many.  The draft follows the delivery rate
-down with every round that has a loss while it does not probe, so that random losses of 1 % halve the rate
-between two probes; and in a small window it takes one loss for more than 2 %.  Here losses count, in all
-phases, when they exceed the threshold of 2 % by more than chance would explain.
+In one thing it differs from the draft: which losses count.  The draft follows the delivery rate down with
+every round that has a loss while it does not probe, so that random losses of 1 % halve the rate between two
+probes; and in a small window it takes one loss for more than 2 %.  Here losses count when they exceed the
+threshold of 2 % by more than chance would explain; and, while not probing, when packets wait on the path: then
+others may be there, who would not get their share.
 """
 
 cimport cython
@@ -269,7 +270,8 @@ cdef class Bbr(CongestionController):
         if not self.loss_round_start:
             return
         if self.loss_in_round and not self._is_probing() and (
-            self.marked_in_round or self._too_many(rates.lost_since, rates.sent_in_flight)
+            self.marked_in_round or self._has_queue()
+            or self._too_many(rates.lost_since, rates.sent_in_flight)
         ):
             if self.bw_short == INFINITY:
                 self.bw_short = self.max_bw
@@ -337,6 +339,11 @@ cdef class Bbr(CongestionController):
         cdef double expected = LOSS_THRESHOLD * in_flight
         return lost > expected + LOSS_DEVIATIONS * sqrt(expected * self.max_datagram_size)
 
+    cdef bint _has_queue(self) noexcept:
+        # Whether packets wait on the path, for longer than their own batch makes them wait.
+        cdef double own = 4 * self.max_datagram_size * 1e9 / self.max_bw if self.max_bw else INFINITY
+        return self.rates.rtt > 1.25 * self.min_rtt + own
+
     cdef uint64_t _inflight_at_loss(self, uint64_t size) noexcept:
         # At what volume in flight the losses passed the threshold, within the packet lost.
         cdef double before = <double>self.rates.loss_in_flight - size
@@ -376,8 +383,7 @@ cdef class Bbr(CongestionController):
     cdef void _check_startup(self, int64_t now) noexcept:
         cdef RateSampler rates = self.rates
         if self.phase == STARTUP and not self.full_bw_reached and (
-            self.marked or self.loss_round_start and self.in_recovery
-            and self.loss_ranges >= STARTUP_LOSS_RANGES
+            self.marked or self.loss_round_start and self.loss_ranges >= STARTUP_LOSS_RANGES
             and self._too_many(rates.lost_since, rates.sent_in_flight)
         ):
             self.undo_phase = STARTUP
