@@ -5,7 +5,7 @@
 #   ARGS='-k varint'    passed on to what the target runs
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test impairments browsers interop bench compare targets instructions lint format types asan fuzz coverage clean
+.PHONY: help demo test impairments browsers interop bench compare targets instructions congestion plots lint format types asan fuzz coverage clean
 .DELETE_ON_ERROR:
 
 VENV := .venv
@@ -46,6 +46,12 @@ targets: $(VENV)/built     ## what cwt should reach, measured here; ARGS='bulk -
 
 instructions: $(VENV)/built ## CPU instructions per packet by callgrind, and their change; ARGS=--save
 	$(RUN)python -m benchmarks.instructions $(ARGS)
+
+congestion: $(VENV)/built  ## controllers at simulated bottlenecks, every cell; ARGS=--write: into docs
+	$(RUN)python -m benchmarks.congestion grid $(ARGS)
+
+plots: $(VENV)/plot        ## pictures of the controllers into build/congestion; ARGS=--write: into docs
+	$(RUN)python -m benchmarks.congestion plots $(ARGS)
 
 lint: $(VENV)/ready        ## ruff, ruff format and cython-lint
 	$(RUN)ruff check $(CODE)
@@ -108,6 +114,10 @@ $(VENV)/ready: $(VENV)/bin/python pyproject.toml
 # What does not install here is skipped by the comparison, which says so.
 $(VENV)/compare: $(VENV)/built
 	-$(RUN)python -m pip install -q --no-build-isolation -e '.[compare]'
+	@touch $@
+
+$(VENV)/plot: $(VENV)/built
+	$(RUN)python -m pip install -q --no-build-isolation -e '.[plot]'
 	@touch $@
 
 # An editable install does not notice edited Cython sources, so every target that runs code comes here.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -12,6 +13,9 @@ from pathlib import Path
 
 import pytest
 from benchmarks import harness, limit, report, where
+from benchmarks.congestion import report as congestion_report
+from benchmarks.congestion.cells import Cell, measure
+from benchmarks.congestion.simulation import Link
 from benchmarks.environment import Environment
 from benchmarks.harness import Result
 from benchmarks.instructions.__main__ import Profile
@@ -264,3 +268,26 @@ def test_where_the_time_goes() -> None:
     assert result.returncode == 0, result.stderr
     assert "| AEAD (libcrypto) |" in result.stdout or "| keys |" in result.stdout
     assert "| all |" in result.stdout
+
+
+def test_congestion_tables() -> None:
+    link = Link(rate=10e6, rtt=0.02)
+    singles = [
+        measure(Cell(link, (name,), 0.2, 0.5, utilisation=least))
+        for name, least in (("newreno", 0.1), ("cubic", 1.5), ("bbr", 0.1))
+    ]
+    pair = measure(Cell(link, ("cubic", "bbr"), 0.2, 0.5, fairness=1.5))
+    assert [bool(outcome.misses) for outcome in (*singles, pair)] == [False, True, False, True]
+    tables = congestion_report.text(singles, singles[2:], [pair])
+    for outcome in singles:
+        assert f"{outcome.utilisation:.1%}" in tables
+    assert f"{pair.fairness:.3f}" in tables
+
+
+def test_congestion_pictures(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from benchmarks.congestion import plots
+
+    short = [dataclasses.replace(picture, seconds=0.5) for picture in plots.PICTURES]
+    paths = plots.draw(tmp_path, document=False, pictures=[short[0], short[-1]])
+    assert [path.read_bytes()[:4] for path in paths] == [b"\x89PNG"] * 2
