@@ -14,6 +14,7 @@ from typing import Any
 
 from cwt import h3, quic, webtransport
 from cwt._core.crypto.keys import initial_keys, make_key
+from cwt._core.qlog.frames import describe
 from cwt._core.wire import frame, packet, varint
 from cwt._core.wire.params import TransportParameters
 from cwt._types import RecvInfo
@@ -83,6 +84,7 @@ class Frames(Target):
             frame.parse(data)
         except TransportError:
             pass
+        assert len(describe(data)) <= 512
 
 
 class Parameters(Target):

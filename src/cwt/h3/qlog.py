@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from cwt.h3.fields import FieldLines
+from cwt.h3.events import FieldLines
 from cwt.h3.frames import StreamType
 from cwt.h3.settings import Setting
 

@@ -1,6 +1,9 @@
 """Frames as qlog describes them (draft-ietf-quic-qlog-quic-events Section 8.13)."""
 
+from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport int64_t, uint8_t, uint64_t
+
+import json
 
 from cwt._core.qlog.text cimport Text
 from cwt._core.wire.cursor cimport Reader, read_bytes, read_varint, reader
@@ -272,3 +275,14 @@ cdef bint _numbers(Text out, Reader* r, uint64_t type, bint http3) noexcept:
     else:
         return False
     return True
+
+
+def describe(bytes payload not None, int exponent=3, bint http3=False):
+    """The frames of a packet's *payload* as qlog has them, for tests and tools."""
+    cdef Text out = Text()
+    out.put("{")
+    write_frames(out, <const uint8_t*>PyBytes_AS_STRING(payload), len(payload), exponent, http3)
+    out.put("}")
+    if out.failed:
+        raise MemoryError
+    return json.loads(out.take())["frames"]

@@ -1,0 +1,3 @@
+from typing import Any
+
+def describe(payload: bytes, exponent: int = 3, http3: bool = False) -> list[dict[str, Any]]: ...
