@@ -11,11 +11,12 @@ from cwt import qlog, quic
 from cwt._core.qlog.trace import EVENT_SCHEMAS
 from cwt.config import Config
 from cwt.qlog.definitions import EVENTS, EXTENSIONS, FRAMES
-from cwt.testing import CLIENT, SERVER, Corrupt, Delay, Drop, Duplicate, Reorder
-from cwt.tls import ClientContext, SessionCache
+from cwt.qlog.summary import summarize
+from cwt.testing import Corrupt, Delay, Drop, Duplicate, Reorder
 from tests.qlog.worlds import finish, logs, lossy, traced, transfer
+from tests.sim.early import EarlyWorld
 from tests.sim.nodes import Rebind
-from tests.sim.world import NAME, World
+from tests.sim.world import World
 
 
 def faultless(directory: Path, least: int = 2) -> set[str]:
@@ -267,14 +268,56 @@ def test_old_names_are_faults_but_can_be_read(tmp_path: Path) -> None:
     )
 
 
-def test_a_session_resumed_with_early_data(tmp_path: Path) -> None:
-    config = Config(qlog_dir=tmp_path, qlog_level="extra")
-    world = World("qlog", client_config=config, server_config=config)
-    tls = ClientContext(alpn=[b"h3"], verify=False, session_cache=SessionCache())
-    for _ in range(2):
-        client = world.client_endpoint.connect(NAME, SERVER, tls, world.now, local=CLIENT)
-        world.run_for(1)
-        assert client.is_established
-        client.close(0x100, "done")
-        world.run_for(2)
+def test_early_data(tmp_path: Path) -> None:
+    world = EarlyWorld(config=Config(qlog_dir=tmp_path, qlog_level="extra"))
+    world.prime()
+    first = set(tmp_path.iterdir())
+    client = world.connect([Delay(0.02)], [Delay(0.02)])
+    stream = world.send(b"early")
+    world.drive(lambda: stream in world.ended)
+    assert client.early_data_accepted
+    client.close(0, "done")
+    world.drive(lambda: client.is_closed and world.server is not None and world.server.is_closed)
     faultless(tmp_path, 4)
+    for path in sorted(set(tmp_path.iterdir()) - first):
+        log = qlog.read(path)
+        name = f"quic:packet_{'sent' if log.vantage_point == 'client' else 'received'}"
+        types = [event.data["header"]["packet_type"] for event in log.named(name)]
+        assert "0RTT" in types
+        keys = [event.data["key_type"] for event in log.named("quic:key_updated")]
+        assert keys.count("client_0rtt_secret") == 1
+        if log.vantage_point == "client":
+            (restored,) = log.named("quic:parameters_restored")
+            assert restored.data["initial_max_data"] == 1536 * 1024
+
+
+def test_version_negotiation(tmp_path: Path) -> None:
+    options = {"qlog_dir": tmp_path, "qlog_level": "extra"}
+    versions = (quic.PROTOCOL_VERSION_2, quic.PROTOCOL_VERSION)
+    client = Config(versions=versions, initial_version=quic.PROTOCOL_VERSION_2, **options)
+    server = Config(versions=(quic.PROTOCOL_VERSION,), **options)
+    world = World("qlog", client_config=client, server_config=server)
+    world.establish()
+    world.run_for(1)
+    finish(world)
+    faultless(tmp_path)
+    (path,) = tmp_path.glob("*_client.sqlog")
+    log = qlog.read(path)
+    first = next(log.named("quic:packet_received")).data
+    assert first["header"]["packet_type"] == "version_negotiation"
+    assert "00000001" in first["supported_versions"]
+    chosen = [event.data["chosen_version"] for event in log.named("quic:version_information")]
+    assert chosen == ["6b3343cf", "00000001"]
+
+
+def test_losses_that_were_none(tmp_path: Path) -> None:
+    world = traced(tmp_path, up=[Delay(0.02), Reorder(0.3, 0.05)], level="base")
+    transfer(world, 300_000)
+    world.run_for(1)
+    late = world.client.stats().packets_lost_spuriously
+    finish(world)
+    assert late > 0
+    faultless(tmp_path)
+    client, _ = logs(tmp_path)
+    assert len(list(qlog.read(client).named("cwt:spurious_loss"))) == late
+    assert summarize(qlog.read(client)).spurious == late

@@ -19,7 +19,10 @@ cdef enum:
 cdef int64_t FLUSH_INTERVAL = 1_000_000_000
 
 LEVELS = ("core", "base", "extra")
-EVENT_SCHEMAS = ("urn:ietf:params:qlog:events:quic-13", "urn:ietf:params:qlog:events:http3-13")
+EVENT_SCHEMAS = (
+    "urn:ietf:params:qlog:events:quic-13", "urn:ietf:params:qlog:events:http3-13",
+    "urn:x-cwt:qlog:events:cwt",             # spurious losses, which the drafts do not have
+)
 
 ctypedef const char* Word
 
