@@ -117,6 +117,26 @@ class PathStats(NamedTuple):
     """Bytes a second that arrived at best, as far as the congestion controller measures it; else 0."""
 
 
+class DatagramStats(NamedTuple):
+    """What became of the datagrams (RFC 9221) of one connection."""
+
+    sent: int
+    """In packets, whatever became of these."""
+    received: int
+    lost: int
+    """Sent in packets that were lost."""
+    outgoing_overflowed: int
+    """Dropped, or refused (``datagram_drop``), because the queue was full."""
+    outgoing_expired: int
+    """Dropped because they waited longer than ``outgoing_max_age``."""
+    outgoing_too_large: int
+    """Dropped because the path took less by the time of sending."""
+    incoming_overflowed: int
+    """Dropped because the application was slow to take them."""
+    incoming_expired: int
+    """Dropped because they waited longer than ``incoming_max_age``."""
+
+
 class Stats(NamedTuple):
     """Counters and estimates of one connection; times in seconds, sizes in bytes."""
 

@@ -92,6 +92,12 @@ class TransportConfig:
     """Datagrams kept until they can be sent; then the oldest is dropped."""
     datagram_send_bytes: int = 2 * 1024 * 1024
     """Bytes of them, 64 added for each; then, too."""
+    datagram_drop: str = "oldest"
+    """Which datagram a full queue, of either kind, does without: the "oldest", or the "newest"."""
+    datagram_outgoing_max_age: float | None = None
+    """Seconds after which a datagram that could not be sent is dropped; None for never."""
+    datagram_incoming_max_age: float | None = None
+    """Seconds after which a received datagram that was not taken is dropped; None for never."""
 
     ack_delay_exponent: int = 3
     """RFC 9000 Section 18.2."""
@@ -159,6 +165,13 @@ class TransportConfig:
             check(name, 1, 1 << 24)
         for name in ("datagram_recv_bytes", "datagram_send_bytes"):
             check(name, 1, 1 << 40)
+        if self.datagram_drop not in ("oldest", "newest"):
+            raise ConfigError(
+                f'datagram_drop must be "oldest" or "newest", not {self.datagram_drop!r}'
+            )
+        for name in ("datagram_outgoing_max_age", "datagram_incoming_max_age"):
+            if getattr(self, name) is not None:
+                check(name, 0.000001, 1 << 30)
         check("ack_delay_exponent", 0, 20)
         check("max_ack_delay", 0, 16.383)
         check("active_connection_id_limit", 2, 64)

@@ -36,6 +36,7 @@ from cwt._core.wire.packet import PacketType
 from cwt._types import (
     Address,
     Buffer,
+    DatagramStats,
     PathEvent,
     PathEventKind,
     PathState,
@@ -67,6 +68,7 @@ __all__ = [
     "Config",
     "CongestionController",
     "Connection",
+    "DatagramStats",
     "Endpoint",
     "Header",
     "PacketType",

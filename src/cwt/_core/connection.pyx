@@ -24,6 +24,7 @@ from cwt._core.recovery.mtu cimport MAX_DATAGRAM
 from cwt._core.recovery.rtt cimport RttEstimator
 from cwt._core.router cimport Router
 from cwt._core.stream.datagram cimport DatagramFlow, Datagrams
+from cwt._core.stream.flow cimport credit_left
 from cwt._core.stream.streams cimport Streams
 from cwt._core.versions cimport Versions
 from cwt._core.wire.cursor cimport varint_length
@@ -34,7 +35,7 @@ from cwt._core.wire.frame cimport (
 from cwt._core.wire.packet cimport VERSION_1
 
 from cwt._core.wire.params import TransportParameters, encode_preferred_address
-from cwt._types import SendInfo, Stats
+from cwt._types import DatagramStats, SendInfo, Stats
 from cwt.errors import (
     ApplicationError, DatagramTooLarge, HandshakeError, IdleTimeout, MigrationError, TransportError,
     TransportErrorCode,
@@ -480,6 +481,9 @@ cdef class Connection(Router):
             self.started = True
             self.idle.last = self.started_at = now
             self.handshake_deadline = now + <int64_t>(<double>self.config.handshake_timeout * 1e9)
+        self.datagrams.now = now
+        if self.datagrams.undated:
+            self.datagrams.date()
         if self.observer is not None:
             self.observer.begin(self, now)
 
@@ -528,7 +532,6 @@ cdef class Connection(Router):
         if self.closing.state == CLOSED:
             return 0
         self.processing = True
-        self.datagrams.now = now
         if self.trace is not None:
             self.trace.datagrams(False, length, segment_size, ecn)
         try:
@@ -739,6 +742,15 @@ cdef class Connection(Router):
         """How many streams ``open_stream`` would give now."""
         return self.streams.available(bidirectional)
 
+    def peer_streams_available(self, bint bidirectional=True):
+        """How many streams the peer may open now, by the limit it was last told (RFC 9000 Section 4.6)."""
+        return self.streams.peer_available(0 if bidirectional else 1)
+
+    @property
+    def send_capacity(self):
+        """Bytes of new stream data that the peer's limit for the connection leaves (RFC 9000 Section 4.1)."""
+        return credit_left(&self.streams.credit)
+
     def stream_send(self, uint64_t stream_id, data, bint fin=False):
         """Write *data* and, with *fin*, the end of the stream; returns the bytes taken.
 
@@ -804,6 +816,11 @@ cdef class Connection(Router):
         """Bytes ``stream_send`` would take now."""
         return self.streams.capacity(stream_id)
 
+    def stream_credit(self, uint64_t stream_id):
+        """Bytes of new data of the stream that the peer's limits let through now, its own and that of the
+        connection (RFC 9000 Section 4.1); what was written and not sent counts against them."""
+        return self.streams.send_credit(stream_id)
+
     def stream_acked(self, uint64_t stream_id):
         """Whether everything written to the stream, and its end if given, is acknowledged."""
         return bool(self.streams.acked(stream_id))
@@ -821,8 +838,8 @@ cdef class Connection(Router):
         return self.streams.take_writable()
 
     def dgram_send(self, data, DatagramFlow flow=None):
-        """Queue a datagram (RFC 9221), one of *flow* if given; False when the queue was full and its
-        oldest one was dropped.
+        """Queue a datagram (RFC 9221), one of *flow* if given; False when the queue was full and its oldest
+        one was dropped, or this one was refused (``datagram_drop``).
 
         Raises DatagramTooLarge when *data* does not fit a packet or the peer's limit.
         """
@@ -856,7 +873,7 @@ cdef class Connection(Router):
 
     def dgram_recv(self):
         """The oldest received datagram of no flow, or None."""
-        return self.datagrams.incoming.recv()
+        return self.datagrams.recv()
 
     def dgram_flow(self, uint64_t id):
         """A queue of its own for received datagrams that begin with *id* as a varint, without it.
@@ -864,6 +881,15 @@ cdef class Connection(Router):
         Until its ``close``; ``dgram_ready`` tells of news.  ValueError when *id* has one already.
         """
         return self.datagrams.open(id)
+
+    def dgram_stats(self):
+        """What became of datagrams (a :class:`cwt.quic.DatagramStats`)."""
+        cdef Datagrams datagrams = self.datagrams
+        return DatagramStats(
+            datagrams.sent, datagrams.received, datagrams.lost, datagrams.overflowed_outgoing(),
+            datagrams.outgoing.expired, datagrams.too_large, datagrams.dropped_incoming,
+            datagrams.expired_incoming,
+        )
 
     def dgram_ready(self):
         """The flows that received something since the last call."""

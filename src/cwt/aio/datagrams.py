@@ -31,7 +31,7 @@ class Datagrams:
         """What came and waits, and what tells the datagrams of this session from others."""
         self._receivers: list[asyncio.Future[None]] = []
         self._senders: list[asyncio.Future[None]] = []
-        self._max_age: float | None = None
+        self._max_age = flow.incoming_max_age
         self._error: Exception | None = None
         self._clean = False
 
@@ -72,14 +72,28 @@ class Datagrams:
             raise ValueError(f"incoming_max_age is above 0 seconds or None, not {seconds!r}")
         self._max_age = seconds
 
+    @property
+    def outgoing_max_age(self) -> float | None:
+        """Seconds after which a datagram that could not be sent is dropped; None for never.
+
+        For what is sent from now on; to start with ``Config.datagram_outgoing_max_age``.
+        """
+        return self._flow.outgoing_max_age
+
+    @outgoing_max_age.setter
+    def outgoing_max_age(self, seconds: float | None) -> None:
+        if seconds is not None and not seconds > 0:
+            raise ValueError(f"outgoing_max_age is above 0 seconds or None, not {seconds!r}")
+        self._flow.outgoing_max_age = seconds
+
     # Sending
 
     def send(self, data: Buffer) -> bool:
         """Send *data* as one datagram; never waits.
 
-        False when the queue was full, so that the oldest unsent datagram was dropped for it: see
-        :meth:`drain`.  Raises :class:`DatagramTooLarge` above :attr:`max_size`, :class:`SessionClosed` or
-        :class:`ConnectionClosed` when that ended.
+        False when the queue was full, so that the oldest unsent datagram was dropped for it, or it was not
+        taken (``Config.datagram_drop``): see :meth:`drain`.  Raises :class:`DatagramTooLarge` above
+        :attr:`max_size`, :class:`SessionClosed` or :class:`ConnectionClosed` when that ended.
         """
         if self._error is not None:
             raise copy.copy(self._error)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import random
+from typing import Any
+
 import pytest
 
+from cwt._core.connection import Connection
 from cwt._core.stream.datagram import DatagramFlow
 from cwt.config import TransportConfig
-from cwt.errors import DatagramTooLarge
+from cwt.errors import ConfigError, DatagramTooLarge
 from cwt.errors import TransportErrorCode as Code
-from tests._core.raw_peer import ONE_RTT, ack, frame, new_connection_id, parameters
+from tests._core.raw_peer import ONE_RTT, RawClient, ack, frame, new_connection_id, parameters
 from tests._core.support import connected
 
 PARAMETERS = parameters(max_datagram_frame_size=65535).encode()
@@ -277,3 +281,159 @@ def test_full_queues_drop_the_oldest() -> None:
     client.collect()
     assert client.frames(0x30) == [(0x30, b"\1"), (0x30, b"\2")]
     assert server.stats().datagrams_dropped_outgoing == 1
+
+
+# Ages, and what a full queue does without.
+
+
+def held_back(**limits: Any) -> tuple[RawClient, Connection]:
+    """A server whose congestion window is full, so that datagrams wait."""
+    config = TransportConfig(grease=False, pacing=False, mtu_discovery=False, **limits)
+    client, server = connected(config, params=PARAMETERS)
+    stream_id = server.open_stream()
+    assert stream_id is not None
+    server.stream_send(stream_id, bytes(50_000))
+    client.collect()
+    assert not server.stats().datagrams_dropped_outgoing
+    return client, server
+
+
+def let_go(client: RawClient) -> list[bytes]:
+    """The datagrams that come when the window opens."""
+    client.send(ONE_RTT, ack(client.largest[ONE_RTT], client.largest[ONE_RTT]))
+    return [entry[1] for entry in client.frames(0x30)]
+
+
+def test_old_datagrams_are_not_sent() -> None:
+    client, server = held_back(datagram_outgoing_max_age=0.1)
+    server.dgram_send(b"old")
+    client.collect()
+    client.now += 0.06
+    client.send(ONE_RTT, b"\x01")
+    server.dgram_send(b"new")
+    client.collect()
+    client.now += 0.06
+    assert let_go(client) == [b"new"]
+    stats = server.dgram_stats()
+    assert (stats.sent, stats.outgoing_expired, stats.outgoing_overflowed) == (1, 1, 0)
+    assert server.stats().datagrams_dropped_outgoing == 1
+
+
+def test_time_while_nobody_told_it_does_not_count() -> None:
+    # A connection hears the time when something happens: that may have been long ago.
+    client, server = connected(TransportConfig(datagram_outgoing_max_age=0.1), params=PARAMETERS)
+    client.now += 5.0
+    server.dgram_send(b"fresh")
+    client.collect()
+    assert [entry[1] for entry in client.frames(0x30)] == [b"fresh"]
+
+
+def test_each_flow_has_its_own_age() -> None:
+    client, server = held_back(datagram_outgoing_max_age=10.0)
+    short, long = server.dgram_flow(1), server.dgram_flow(2)
+    assert short.outgoing_max_age == 10.0
+    short.outgoing_max_age = 0.1
+    long.outgoing_max_age = None
+    for flow in (short, long, None, short):
+        server.dgram_send(b"data", flow)
+    client.collect()
+    client.now += 0.2
+    assert let_go(client) == [b"\x02data", b"data"]
+    assert server.dgram_stats().outgoing_expired == 2
+
+
+def test_expired_ones_make_room() -> None:
+    client, server = held_back(
+        datagram_outgoing_max_age=0.1, datagram_send_queue=2, datagram_drop="newest"
+    )
+    assert server.dgram_send(b"one")
+    assert server.dgram_send(b"two")
+    assert not server.dgram_send(b"three")
+    client.collect()
+    client.now += 0.2
+    client.send(ONE_RTT, b"\x01")
+    assert server.dgram_send(b"four")
+    assert let_go(client) == [b"four"]
+    stats = server.dgram_stats()
+    assert (stats.outgoing_expired, stats.outgoing_overflowed) == (2, 1)
+
+
+@pytest.mark.parametrize(("policy", "kept"), [("oldest", [b"2", b"3"]), ("newest", [b"1", b"2"])])
+def test_which_one_a_full_queue_does_without(policy: str, kept: list[bytes]) -> None:
+    client, server = held_back(datagram_send_queue=2, datagram_recv_queue=2, datagram_drop=policy)
+    assert [server.dgram_send(data) for data in (b"1", b"2", b"3")] == [True, True, False]
+    assert let_go(client) == kept
+    client.send(ONE_RTT, b"".join(frame(0x31, 1, data) for data in (b"1", b"2", b"3")))
+    assert [server.dgram_recv() for _ in range(3)] == [*kept, None]
+    stats = server.dgram_stats()
+    assert (stats.outgoing_overflowed, stats.incoming_overflowed) == (1, 1)
+    assert (stats.sent, stats.received, stats.lost) == (2, 3, 0)
+
+
+def test_old_datagrams_are_not_read() -> None:
+    config = TransportConfig(grease=False, datagram_incoming_max_age=0.1)
+    client, server = connected(config, params=PARAMETERS)
+    flow = server.dgram_flow(1)
+    assert flow.incoming_max_age == 0.1
+    kept = server.dgram_flow(2)
+    kept.incoming_max_age = None
+    client.send(
+        ONE_RTT, b"".join(frame(0x31, 4, data) for data in (b"none", b"\x01one", b"\x02two"))
+    )
+    client.now += 0.2
+    client.send(ONE_RTT, frame(0x31, 3, b"new") + frame(0x31, 4, b"\x01new"))
+    assert [server.dgram_recv() for _ in range(2)] == [b"new", None]
+    assert flow.recv_many() == [b"new"]
+    assert kept.recv() == b"two"
+    assert flow.expired == flow.dropped == 1
+    assert server.dgram_stats().incoming_expired == 2
+
+
+@pytest.mark.parametrize("age", [0, -1.0, float("nan")])
+def test_ages_that_make_no_sense(age: float) -> None:
+    _, server = connected(params=PARAMETERS)
+    flow = server.dgram_flow(1)
+    with pytest.raises(ValueError, match="above 0 seconds"):
+        flow.outgoing_max_age = age
+    with pytest.raises(ConfigError):
+        TransportConfig(datagram_incoming_max_age=age)
+    with pytest.raises(ConfigError):
+        TransportConfig(datagram_drop="any")
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_queues_as_a_model_has_them(seed: int) -> None:
+    rng = random.Random(seed)
+    policy = rng.choice(["oldest", "newest"])
+    client, server = held_back(datagram_send_queue=8, datagram_drop=policy)
+    flows = [None, server.dgram_flow(1), server.dgram_flow(2)]
+    for flow in flows[1:]:
+        assert flow is not None
+        flow.outgoing_max_age = rng.choice([None, 0.01, 0.05, 0.2])
+    model: list[tuple[float, bytes]] = []
+    overflowed = 0
+    for number in range(60):
+        flow = rng.choice(flows)
+        data = number.to_bytes(2, "big")
+        age = None if flow is None else flow.outgoing_max_age
+        while policy == "newest" and model and model[0][0] <= client.now:
+            model.pop(0)
+        full = len(model) == 8
+        assert server.dgram_send(data, flow) != full
+        overflowed += full
+        if full and policy == "oldest":
+            model.pop(0)
+        if not full or policy == "oldest":
+            prefix = b"" if flow is None else bytes([flow.id])
+            model.append((client.now + age if age else float("inf"), prefix + data))
+        client.collect()
+        if rng.random() < 0.2:
+            client.now += rng.choice([0.005, 0.03])
+            client.send(ONE_RTT, b"\x01")
+    client.now += 0.01
+    expected = [data for until, data in model if until > client.now]
+    assert let_go(client) == expected
+    stats = server.dgram_stats()
+    assert stats.outgoing_overflowed == overflowed
+    assert stats.sent == len(expected)
+    assert stats.sent + stats.outgoing_expired + stats.outgoing_overflowed == 60

@@ -207,3 +207,54 @@ def test_a_lost_limit_is_told_again() -> None:
     client.send(ONE_RTT, ack(client.largest[ONE_RTT]))
     assert len(client.frames(0x13)) > told
     assert client.frames(0x13)[-1] == (0x13, 4)
+
+
+def test_the_limit_rises_before_the_peer_has_to_wait() -> None:
+    # With as many in flight as a browser has, no stream waits for MAX_STREAMS by more than a packet.
+    client, server = quiet()
+    allowed, opened, ended = 256, 0, 0
+    least = 256
+    for _ in range(1000):
+        while opened < ended + 100:
+            client.send(ONE_RTT, stream(opened << 2 | 2, b"x", fin=True))
+            opened += 1
+        for stream_id in server.readable():
+            server.stream_recv(stream_id)
+            ended += 1
+        client.collect()
+        allowed = max([allowed, *(entry[1] for entry in client.frames(0x13))])
+        least = min(least, allowed - opened)
+        assert server.peer_streams_available(False) == allowed - opened
+        if ended > 1000:
+            break
+    assert least >= 100
+    assert len(client.frames(0x13)) < ended / 15
+
+
+def test_limits_can_be_read() -> None:
+    client, server = quiet(
+        initial_max_data=1000,
+        initial_max_stream_data_bidi_remote=700,
+        initial_max_streams_bidi=2,
+    )
+    assert server.send_capacity == 1000
+    assert server.peer_streams_available() == server.peer_streams_available(False) == 256
+    first, second = server.open_stream(), server.open_stream()
+    assert first is not None
+    assert second is not None
+    assert server.streams_available() == 0
+    assert server.stream_credit(first) == 700
+    server.stream_send(first, bytes(600))
+    client.collect()
+    assert server.send_capacity == 400
+    assert server.stream_credit(first) == 100
+    assert server.stream_credit(second) == 400
+    client.send(ONE_RTT, frame(0x10, 2000) + frame(0x11, first, 650))  # one of them is no news
+    assert server.send_capacity == 1400
+    assert server.stream_credit(first) == 100
+    server.stream_shutdown(first, 1)
+    assert server.stream_credit(first) == 0
+    client.send(ONE_RTT, stream(0, b"x"))
+    assert server.peer_streams_available() == 255
+    with pytest.raises(ValueError, match="not been opened"):
+        server.stream_credit(400)

@@ -26,13 +26,23 @@ cdef enum:
     OVERHEAD = 64            # bytes that a waiting datagram costs besides its own
     FIRST_ENTRIES = 32
     MOST_KEPT = 256          # entries of an empty queue; a larger ring is given back
+    MAX_AGE = 1 << 30        # seconds
+
+
+cdef int64_t age_of(object seconds) except -1:
+    # Nanoseconds, 0 for None.
+    if seconds is None:
+        return 0
+    if not 0 < seconds <= MAX_AGE:
+        raise ValueError(f"an age is above 0 seconds, or None, not {seconds!r}")
+    return max(<int64_t>(<double>seconds * 1e9), 1)
 
 
 cdef class DatagramQueue:
-    """Datagrams that wait, oldest first; what comes when the queue is full drops the oldest.
+    """Datagrams that wait, oldest first; what comes when the queue is full drops the oldest, or is refused.
 
     It is full at *max_count* datagrams or *max_bytes* bytes, though one is taken whatever its size.
-    ``dropped`` counts.
+    ``dropped`` counts; ``expired`` those of them that waited too long.
     """
 
     def __cinit__(self, size_t max_count, size_t max_bytes, *_):
@@ -63,15 +73,17 @@ cdef class DatagramQueue:
         self.head = 0
         return 0
 
-    cdef bint push(self, bytes data, int64_t tag) except -1:
+    cdef bint push(self, bytes data, int64_t tag, int64_t expires) except -1:
         # Whether there was room for it.
         cdef size_t cost = PyBytes_GET_SIZE(data) + OVERHEAD
         cdef bint had_room = True
         cdef Entry* entry
         while self.count and (self.count >= self.max_count or self.size + cost > self.max_bytes):
-            self.pop()
             self.dropped += 1
             had_room = False
+            if self.refuses:
+                return False
+            self.pop()
         if not self.max_count:
             self.dropped += 1
             return False
@@ -83,6 +95,7 @@ cdef class DatagramQueue:
         Py_INCREF(data)
         entry.data = <PyObject*>data
         entry.tag = tag
+        entry.expires = expires
         self.count += 1
         self.size += cost
         return had_room
@@ -97,6 +110,18 @@ cdef class DatagramQueue:
         if self.count == 0:
             self._shrink()
         return data
+
+    cdef int drop_older(self, int64_t limit) except -1:
+        # What was received before *limit*.
+        while self.count and self.ring[self.head & self.mask].tag < limit:
+            self.pop()
+            self.dropped += 1
+            self.expired += 1
+        return 0
+
+    cdef int forget_old(self) except -1:
+        # Drop what has waited for longer than ``max_age``: for whoever knows the time.
+        return 0
 
     cdef void _shrink(self) noexcept:
         # Empty: one burst must not cost memory for ever.
@@ -113,12 +138,17 @@ cdef class DatagramQueue:
 
     def recv(self):
         """The oldest datagram, or None."""
+        if self.max_age:
+            self.forget_old()
         return self.pop() if self.count else None
 
     def recv_many(self, limit=None):
         """The datagrams that wait, oldest first, at most *limit*; a list, perhaps empty."""
-        cdef size_t i, count = self.count
+        cdef size_t i, count
         cdef list taken
+        if self.max_age:
+            self.forget_old()
+        count = self.count
         if limit is not None and <size_t>max(limit, 0) < count:
             count = max(limit, 0)
         taken = PyList_New(count)
@@ -156,14 +186,46 @@ cdef class DatagramFlow(DatagramQueue):
     def put(self, bytes data not None):
         """Add a datagram that came another way, such as in a capsule (RFC 9297 Section 3.5)."""
         self.received += 1
-        self.push(data, self.owner.now if self.owner is not None else 0)
+        self.push(data, self.owner.now if self.owner is not None else 0, 0)
+
+    @property
+    def incoming_max_age(self):
+        """Seconds after which a received datagram that was not taken is dropped; None for never.
+
+        Counted to the last call that told the connection the time.  To start with
+        ``datagram_incoming_max_age`` of the configuration.
+        """
+        return self.max_age / 1e9 if self.max_age else None
+
+    @incoming_max_age.setter
+    def incoming_max_age(self, seconds):
+        self.max_age = age_of(seconds)
+
+    @property
+    def outgoing_max_age(self):
+        """Seconds after which a datagram that could not be sent is dropped; None for never.
+
+        For datagrams queued from now on.  To start with ``datagram_outgoing_max_age`` of the configuration.
+        """
+        return self.send_age / 1e9 if self.send_age else None
+
+    @outgoing_max_age.setter
+    def outgoing_max_age(self, seconds):
+        self.send_age = age_of(seconds)
+
+    cdef int forget_old(self) except -1:
+        cdef uint64_t before = self.expired
+        if self.owner is not None:
+            self.drop_older(self.owner.now - self.max_age)
+            self.owner.expired_incoming += self.expired - before
+        return 0
 
     def expire(self, double before):
         """Drop what came before that time, in seconds."""
-        cdef int64_t limit = <int64_t>(before * 1e9)
-        while self.count and self.ring[self.head & self.mask].tag < limit:
-            self.pop()
-            self.dropped += 1
+        cdef uint64_t expired = self.expired
+        self.drop_older(<int64_t>(before * 1e9))
+        if self.owner is not None:
+            self.owner.expired_incoming += self.expired - expired
 
     def close(self):
         """Nothing more comes; what waits can still be taken."""
@@ -182,6 +244,9 @@ cdef class Datagrams:
         self.config = config
         self.incoming = DatagramQueue(config.datagram_recv_queue, config.datagram_recv_bytes)
         self.outgoing = DatagramQueue(config.datagram_send_queue, config.datagram_send_bytes)
+        self.incoming.refuses = self.outgoing.refuses = config.datagram_drop == "newest"
+        self.incoming.max_age = age_of(config.datagram_incoming_max_age)
+        self.send_age = age_of(config.datagram_outgoing_max_age)
         self.flows = {}
         self.ready = []
         self.our_max_frame_size = config.max_datagram_frame_size
@@ -203,7 +268,7 @@ cdef class Datagrams:
                 flow.listed = True
                 self.ready.append(flow)
         dropped = queue.dropped
-        queue.push(frame.data[:frame.length], self.now)
+        queue.push(frame.data[:frame.length], self.now, 0)
         self.dropped_incoming += queue.dropped - dropped
         self.news = True
         return 0
@@ -240,6 +305,9 @@ cdef class Datagrams:
         cdef uint64_t written = 0
         while queue.count and can_record(p):
             entry = &queue.ring[queue.head & queue.mask]
+            if entry.expires and entry.expires <= self.now:
+                self._drop_expired()
+                continue
             own = PyBytes_GET_SIZE(<object>entry.data)
             length = own + (varint_length(entry.tag) if entry.tag >= 0 else 0)
             with_length = 1 + varint_length(length) + length
@@ -253,6 +321,7 @@ cdef class Datagrams:
                 # It never fits any more: the path or the connection ID in use changed.
                 queue.pop()
                 queue.dropped += 1
+                self.too_large += 1
                 continue
             else:
                 break                        # the next packet has more room
@@ -271,14 +340,57 @@ cdef class Datagrams:
 
     cdef bint send(self, object data, DatagramFlow flow) except -1:
         # Whether there was room for it.
-        cdef bint had_room = self.outgoing.push(
-            data if type(data) is bytes else bytes(data), -1 if flow is None else <int64_t>flow.id
+        cdef int64_t age = self.send_age if flow is None else flow.send_age
+        cdef bint had_room
+        if self.outgoing.refuses and self.outgoing.count:
+            self._drop_expired()
+        had_room = self.outgoing.push(
+            data if type(data) is bytes else bytes(data), -1 if flow is None else <int64_t>flow.id, -age
         )
-        if flow is not None:
+        if age and (had_room or not self.outgoing.refuses):
+            self.undated += 1
+        if flow is not None and (had_room or not self.outgoing.refuses):
             flow.sent += 1
         if not self.crowded and self.outgoing.is_crowded(2):
             self.crowded = True
         return had_room
+
+    cdef void date(self) noexcept:
+        # Datagrams are queued at a time that nobody tells; the next call that does is not far.
+        cdef DatagramQueue queue = self.outgoing
+        cdef Entry* entry
+        cdef size_t i
+        if self.undated == 0:
+            return
+        for i in range(queue.count):
+            entry = &queue.ring[(queue.head + queue.count - 1 - i) & queue.mask]
+            if entry.expires < 0:
+                entry.expires = self.now - entry.expires
+                self.undated -= 1
+                if self.undated == 0:
+                    return
+        self.undated = 0                     # the others were dropped
+
+    cdef int _drop_expired(self) except -1:
+        # From the front of what is to be sent.
+        cdef DatagramQueue queue = self.outgoing
+        while queue.count and 0 < queue.ring[queue.head & queue.mask].expires <= self.now:
+            queue.pop()
+            queue.dropped += 1
+            queue.expired += 1
+        return 0
+
+    cdef uint64_t overflowed_outgoing(self) noexcept:
+        return self.outgoing.dropped - self.outgoing.expired - self.too_large
+
+    cdef object recv(self):
+        # The oldest received datagram of no flow, or None.
+        cdef DatagramQueue queue = self.incoming
+        cdef uint64_t before = queue.expired
+        if queue.max_age:
+            queue.drop_older(self.now - queue.max_age)
+            self.expired_incoming += queue.expired - before
+        return queue.pop() if queue.count else None
 
     cdef DatagramFlow open(self, uint64_t id):
         cdef DatagramFlow flow = DatagramFlow(
@@ -286,6 +398,9 @@ cdef class Datagrams:
         )
         if id in self.flows:
             raise ValueError(f"the flow {id} is open already")
+        flow.refuses = self.incoming.refuses
+        flow.max_age = self.incoming.max_age
+        flow.send_age = self.send_age
         flow.owner = self
         self.flows[id] = flow
         return flow

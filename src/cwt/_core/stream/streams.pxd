@@ -93,6 +93,8 @@ cdef class Streams:
 
     cdef object open(self, bint bidirectional)
     cdef uint64_t available(self, bint bidirectional) noexcept
+    cdef uint64_t peer_available(self, int uni) noexcept
+    cdef uint64_t send_credit(self, uint64_t stream_id) except? 0
     cdef Py_ssize_t write(self, uint64_t stream_id, object data, bint fin) except -1
     cdef object read(self, uint64_t stream_id, size_t length)
     cdef bytes peek(self, uint64_t stream_id, size_t length)

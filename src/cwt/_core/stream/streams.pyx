@@ -363,12 +363,13 @@ cdef class Streams:
         return 0
 
     cdef void _check_limit(self, int uni) noexcept:
-        # Raise the limit in steps of half the allowance, or by whatever there is when the peer has used
-        # all of it: with long-lived streams, half may never end.
+        # Raise the limit in steps of half the allowance; of less when the peer has less than half of it left,
+        # so that it need not wait; and by whatever there is when it has nothing left: with long-lived
+        # streams, no more may end.
         cdef uint64_t gained = self.closed_remote[uni] + self.allowance[uni] - self.our_limit[uni]
-        if gained >= (self.allowance[uni] + 1) // 2 or (
-            gained > 0 and self.next_remote[uni] == self.our_limit[uni]
-        ):
+        cdef uint64_t left = self.peer_available(uni)
+        cdef uint64_t step = self.allowance[uni] // 2 if 2 * left > self.allowance[uni] else self.allowance[uni] // 16
+        if gained >= max(step, <uint64_t>1) or gained > 0 and left == 0:
             self.limit_pending[uni] = True
 
     # Out, into packets
@@ -586,6 +587,17 @@ cdef class Streams:
     cdef uint64_t available(self, bint bidirectional) noexcept:
         cdef int uni = 0 if bidirectional else 1
         return self.peer_limit[uni] - min(self.next_local[uni], self.peer_limit[uni])
+
+    cdef uint64_t peer_available(self, int uni) noexcept:
+        # How many streams the peer may open now.
+        return self.our_limit[uni] - min(self.next_remote[uni], self.our_limit[uni])
+
+    cdef uint64_t send_credit(self, uint64_t stream_id) except? 0:
+        # Bytes of new data that flow control would let through now.
+        cdef Stream stream = self._known(stream_id)
+        if stream is None or stream.send is None or stream.send.was_reset:
+            return 0
+        return min(credit_left(&stream.send.credit), credit_left(&self.credit))
 
     cdef Stream _known(self, uint64_t stream_id):
         # None for a stream that has ended; ValueError for one that never was.
