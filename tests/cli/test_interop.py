@@ -67,10 +67,11 @@ def test_a_server_that_is_not_there_is_status_1(tmp_path: Path) -> None:
     assert done.returncode == 1
 
 
-def test_a_client_writes_the_files_and_a_key_log(tmp_path: Path) -> None:
+def test_a_client_writes_the_files_and_the_logs(tmp_path: Path) -> None:
     www = tmp_path / "www"
     downloads = tmp_path / "downloads"
-    for directory in (www, downloads):
+    qlog = tmp_path / "qlog"
+    for directory in (www, downloads, qlog):
         directory.mkdir()
     (www / "file").write_bytes(b"content" * 1000)
     certificate = development_certificate()
@@ -93,12 +94,16 @@ def test_a_client_writes_the_files_and_a_key_log(tmp_path: Path) -> None:
             REQUESTS=f"https://127.0.0.1:{port}/file",
             CLIENT_PARAMS=f"--downloads {downloads}",
             SSLKEYLOGFILE=str(tmp_path / "keys"),
+            QLOGDIR=str(qlog),
         )
         server.terminate()
         assert done.returncode == 0, done.stderr
     assert server.returncode == 0
     assert (downloads / "file").read_bytes() == b"content" * 1000
     assert "CLIENT_HANDSHAKE_TRAFFIC_SECRET" in (tmp_path / "keys").read_text()
+    [log] = qlog.iterdir()
+    assert log.suffix == ".sqlog"
+    assert "packet_sent" in log.read_text()
 
 
 # REQUESTS
