@@ -2,8 +2,9 @@
 
 All but cwt speak the same small contract, in the environment: ROLE, TESTCASE, REQUESTS, SSLKEYLOGFILE as
 the runner has them, and in place of fixed paths and ports HOST, PORT, WWW, DOWNLOADS and CERTS.  With
-PREFERRED_ADDRESS (host:port) a server offers that address to its clients and listens on PREFERRED_PORT as
-well.  A server writes a line that begins with "listening" when it does; the exit status is the runner's.
+PREFERRED_ADDRESS (host:port) a server offers that address to its clients, and listens on PREFERRED_PORT
+as well if it can.  A server writes a line that begins with "listening" when it does; the exit status is
+the runner's.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
@@ -40,6 +41,10 @@ class Peer:
     version: Callable[[], str]
     arguments: Callable[[Mapping[str, str]], list[str]] = lambda environment: []
     """What to add to the command, from the environment of the contract."""
+    lacks: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """(role, case) -> why there is no point in running it, for what the case's own name does not tell."""
+    has_second_port: bool = False
+    """Whether its server listens on PREFERRED_PORT; else what comes for there goes to PORT."""
 
     def command(self, environment: Mapping[str, str]) -> list[str]:
         """The command with its arguments.  Raises Unavailable."""
@@ -54,10 +59,17 @@ def _cwt_arguments(environment: Mapping[str, str]) -> list[str]:
             *("interop", "client", "--downloads", environment["DOWNLOADS"]),
             *("--ca", f"{certificates}/ca.pem"),
         ]
+    more = []
+    if "PREFERRED_ADDRESS" in environment:
+        more = [
+            *("--preferred-address", environment["PREFERRED_ADDRESS"]),
+            *("--preferred-port", environment["PREFERRED_PORT"]),
+        ]
     return [
         *("interop", "server", "--www", environment["WWW"]),
         *("--host", environment["HOST"], "--port", environment["PORT"]),
         *("--certfile", f"{certificates}/cert.pem", "--keyfile", f"{certificates}/priv.key"),
+        *more,
     ]
 
 
@@ -105,6 +117,8 @@ def _says_version(build: Callable[[], str]) -> Callable[[], str]:
     return version
 
 
+_STAYS = {("client", "connectionmigration"): "its client does not go to preferred addresses"}
+
 _GO = native.go("interop", SOURCES / "go")
 _QUINN = native.cargo("quinn-interop", SOURCES / "rust")
 _QUICHE = native.cargo("quiche-interop", SOURCES / "rust")
@@ -112,14 +126,14 @@ _QUICHE = native.cargo("quiche-interop", SOURCES / "rust")
 PEERS = {
     peer.name: peer
     for peer in (
-        Peer("cwt", lambda: [sys.executable, "-m", "cwt"], _cwt_version, _cwt_arguments),
+        Peer("cwt", lambda: [sys.executable, "-m", "cwt"], _cwt_version, _cwt_arguments, {}, True),
         Peer(
             "aioquic",
             _python("aioquic_interop.py", "aioquic"),
             lambda: importlib.metadata.version("aioquic"),
         ),
-        Peer("quic-go", _native(_GO), _says_version(_GO)),
-        Peer("quinn", _native(_QUINN), _says_version(_QUINN)),
-        Peer("quiche", _native(_QUICHE), _says_version(_QUICHE)),
+        Peer("quic-go", _native(_GO), _says_version(_GO), lacks=_STAYS),
+        Peer("quinn", _native(_QUINN), _says_version(_QUINN), lacks=_STAYS),
+        Peer("quiche", _native(_QUICHE), _says_version(_QUICHE), lacks=_STAYS),
     )
 }

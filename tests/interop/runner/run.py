@@ -113,6 +113,9 @@ def _text(address: Address) -> str:
 
 def run_case(case: Case, client: Peer, server: Peer, directory: Path, seed: int = 1) -> Outcome:
     """Run *case* in *directory*, which is empty; whatever is left there tells more."""
+    for role, peer in (("client", client), ("server", server)):
+        if (role, case.name) in peer.lacks:
+            return Outcome(UNSUPPORTED, f"{peer.name}: {peer.lacks[role, case.name]}")
     chance = random.Random(seed)
     www, downloads, certificates, logs = (
         directory / name for name in ("www", "downloads", "certs", "logs")
@@ -125,6 +128,8 @@ def run_case(case: Case, client: Peer, server: Peer, directory: Path, seed: int 
     write_chain(certificates, case.chain)
     host = "::1" if case.is_ipv6 else "127.0.0.1"
     port, other_port = _free_ports(host, 2)
+    if not server.has_second_port:
+        other_port = port
     servers = [(host, port), (host, other_port)][: 1 + case.is_migrating]
     link = Link(case.scenario, servers, seed)
     keylogs = [logs / "client.keys", logs / "server.keys"]

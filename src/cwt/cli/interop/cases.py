@@ -36,6 +36,8 @@ class Case:
     cipher_suites: tuple[int, ...] | None = None
     versions: tuple[int, ...] = (quic.PROTOCOL_VERSION,)
     fetch: Fetch = Fetch.TOGETHER
+    migration: bool = False
+    """The server prefers another of its addresses, where clients are to go after the handshake."""
     retry: Literal["auto", "always"] = "auto"
     """Whether the server has every client prove its address."""
     early_data: bool = False
@@ -75,6 +77,7 @@ SERVER_CASES = {
     "keyupdate": Case(),
     "ecn": Case(),
     "multiconnect": Case(),
+    "connectionmigration": Case(migration=True),
     "v2": Case(versions=_VERSION_2_FIRST),
     "versionnegotiation": Case(),
 }

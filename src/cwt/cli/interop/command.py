@@ -16,7 +16,7 @@ from cwt.cli.common import loop_option, run
 from cwt.cli.interop.cases import CLIENT_CASES, SERVER_CASES, Case
 from cwt.cli.interop.client import Client, parse_requests
 from cwt.cli.interop.exchange import Failed
-from cwt.cli.interop.server import Server
+from cwt.cli.interop.server import Preferred, Server
 
 __all__ = ["command"]
 
@@ -104,6 +104,19 @@ def client_command(
 )
 @click.option("--certfile", type=_FILE, default=Path("/certs/cert.pem"), show_default=True)
 @click.option("--keyfile", type=_FILE, default=Path("/certs/priv.key"), show_default=True)
+@click.option(
+    "--preferred-port",
+    type=click.IntRange(0, 65535),
+    default=4443,
+    show_default=True,
+    help="Port of the preferred address, in the case connectionmigration.",
+)
+@click.option(
+    "--preferred-address",
+    multiple=True,
+    metavar="HOST:PORT",
+    help="What clients are told of it.  [default: the addresses of this machine]",
+)
 @_verbose_option
 @loop_option
 def server_command(
@@ -113,19 +126,38 @@ def server_command(
     www: Path,
     certfile: Path,
     keyfile: Path,
+    preferred_port: int,
+    preferred_address: tuple[str, ...],
     verbose: bool,
     loop: str,
 ) -> None:
     """Serve the files of /www."""
     case = _find(name, SERVER_CASES, verbose)
+    preferred = Preferred(preferred_port, tuple(map(_address, preferred_address)))
 
     async def serve() -> None:
-        server = Server(case, host, port, www=www, certfile=certfile, keyfile=keyfile)
+        server = Server(
+            case,
+            host,
+            port,
+            www=www,
+            certfile=certfile,
+            keyfile=keyfile,
+            preferred=preferred,
+        )
         click.echo(f"listening on UDP port {server.port}")
         await server.serve_forever()
 
     with contextlib.suppress(KeyboardInterrupt):
         _run(serve(), loop)
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    try:
+        return host.strip("[]"), int(port)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no HOST:PORT") from None
 
 
 def _find(name: str, cases: Mapping[str, Case], verbose: bool) -> Case:

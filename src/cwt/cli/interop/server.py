@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cwt import quic, tls
 from cwt.aio.endpoint import Endpoint
+from cwt.aio.port import Port, open_port
 from cwt.cli.interop.cases import Case, transport_config
 from cwt.cli.interop.exchange import ServerExchange
 from cwt.cli.interop.hq import HqServer
 from cwt.cli.interop.http3 import ALPN as H3
 from cwt.cli.interop.http3 import Http3Server
+from cwt.cli.interop.sockets import own_address, two_sockets
 
-__all__ = ["Server"]
+__all__ = ["Preferred", "Server"]
 
 logger = logging.getLogger("cwt.interop")
 
@@ -45,12 +50,42 @@ class ServerConnection:
         self.quic.user_data = None
 
 
+@dataclass(frozen=True)
+class Preferred:
+    """The address that a server prefers (RFC 9000 Section 9.6)."""
+
+    port: int = 0
+    """Where it listens for that, 0 for any port."""
+    addresses: tuple[tuple[str, int], ...] = ()
+    """What it tells clients; empty for the addresses of this machine and the port above."""
+
+    def choose(self, port: int) -> tuple[tuple[str, int] | None, tuple[str, int] | None]:
+        """The IPv4 and the IPv6 address to tell; *port* is the one it listens on."""
+        if self.addresses:
+            by_version = {":" in host: (host, number) for host, number in self.addresses}
+            return by_version.get(False), by_version.get(True)
+        v4, v6 = own_address(socket.AF_INET), own_address(socket.AF_INET6)
+        return (v4, port) if v4 else None, (v6, port) if v6 else None
+
+
+_NO_PREFERENCE = Preferred()
+
+
 class Server:
     """Serves the files of *www* on a UDP port, in the way *case* asks for."""
 
     def __init__(
-        self, case: Case, host: str, port: int, *, www: Path, certfile: Path, keyfile: Path
+        self,
+        case: Case,
+        host: str,
+        port: int,
+        *,
+        www: Path,
+        certfile: Path,
+        keyfile: Path,
+        preferred: Preferred = _NO_PREFERENCE,
     ) -> None:
+        """*preferred* is for cases that have a preferred address."""
         self._www = www
         self._tls = tls.ServerContext(
             alpn=case.alpn,
@@ -60,9 +95,18 @@ class Server:
             early_data=case.early_data,
             certificate_compression=(),  # the runner measures the chain
         )
+        config = transport_config(case)
+        make_port: Callable[..., Port] = open_port
+        if case.migration:
+            other = quic.UdpSocket.bind(host, preferred.port)
+            make_port = two_sockets(other)
+            v4, v6 = preferred.choose(other.local_address[1])
+            config = replace(config, preferred_address_v4=v4, preferred_address_v6=v6)
         sock = quic.UdpSocket.bind(host, port)
-        core = quic.Endpoint(transport_config(case), tls=self._tls, retry=case.retry)
-        self._endpoint = Endpoint(core, sock, on_connection=self._on_connection)
+        core = quic.Endpoint(config, tls=self._tls, retry=case.retry)
+        self._endpoint = Endpoint(
+            core, sock, on_connection=self._on_connection, make_port=make_port
+        )
 
     @property
     def port(self) -> int:

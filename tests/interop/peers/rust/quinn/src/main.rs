@@ -91,6 +91,7 @@ async fn server(case: &str) -> Result<bool> {
         "keyupdate",
         "ecn",
         "versionnegotiation",
+        "connectionmigration",
     ];
     if !known.contains(&case) {
         return Ok(false);
@@ -109,8 +110,13 @@ async fn server(case: &str) -> Result<bool> {
         tls.max_early_data_size = u32::MAX;
     }
     let crypto = QuicServerConfig::with_initial(Arc::new(tls), initial_suite())?;
-    let endpoint =
-        Endpoint::server(ServerConfig::with_crypto(Arc::new(crypto)), listen_address()?)?;
+    let mut config = ServerConfig::with_crypto(Arc::new(crypto));
+    match variable("PREFERRED_ADDRESS").parse() {
+        Ok(SocketAddr::V4(address)) => drop(config.preferred_address_v4(Some(address))),
+        Ok(SocketAddr::V6(address)) => drop(config.preferred_address_v6(Some(address))),
+        Err(_) => {}
+    }
+    let endpoint = Endpoint::server(config, listen_address()?)?;
     println!("listening on UDP port {}", endpoint.local_addr()?.port());
     while let Some(incoming) = endpoint.accept().await {
         if case == "retry" && !incoming.remote_address_validated() {
