@@ -130,4 +130,11 @@ the runner's contract for use with the real one.  The other peers are small prog
 ## Not supported
 
 {chr(10).join(unsupported)}
+
+## h3spec
+
+The 34 transport and TLS cases of [h3spec](https://github.com/kazu-yamamoto/h3spec) and its 15 of HTTP/3 and
+QPACK are tests, by its numbers: `tests/_core/test_h3spec.py` and `tests/h3/test_h3spec.py`.  A client with
+real keys and no rules of its own does to a server of cwt what h3spec does, and must see the very error that
+is named; h3spec itself also takes general ones.  The program, which is in Haskell, is not run.
 """

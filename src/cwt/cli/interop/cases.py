@@ -77,7 +77,6 @@ SERVER_CASES = {
     "keyupdate": Case(),
     "ecn": Case(),
     "multiconnect": Case(),
-    "connectionmigration": Case(migration=True),
     "v2": Case(versions=_VERSION_2_FIRST),
     "versionnegotiation": Case(),
 }

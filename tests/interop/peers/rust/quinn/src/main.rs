@@ -1,12 +1,14 @@
-//! quinn: HTTP/0.9 for tests/interop/runner.
+//! quinn: HTTP/0.9 for tests/interop/runner, and HTTP/3 by hyperium's h3.
 
+use std::future::poll_fn;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::{Buf, Bytes};
 use interop_common::{
-    ALPN, Request, Result, listen_address, requested, requests, status, variable,
+    ALPN, Request, Result, listen_address, requested, requests, served, status, variable,
 };
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{ClientConfig, Connection, Endpoint, ServerConfig};
@@ -79,6 +81,10 @@ fn initial_suite() -> Suite {
     suite.quic_suite().expect("a suite for QUIC")
 }
 
+fn alpn(case: &str) -> Vec<u8> {
+    if case == "http3" { b"h3".into() } else { ALPN.into() }
+}
+
 async fn server(case: &str) -> Result<bool> {
     let known = [
         "handshake",
@@ -90,6 +96,7 @@ async fn server(case: &str) -> Result<bool> {
         "multiconnect",
         "keyupdate",
         "ecn",
+        "http3",
         "versionnegotiation",
         "connectionmigration",
     ];
@@ -104,7 +111,7 @@ async fn server(case: &str) -> Result<bool> {
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_no_client_auth()
         .with_single_cert(chain, key)?;
-    tls.alpn_protocols = vec![ALPN.into()];
+    tls.alpn_protocols = vec![alpn(case)];
     tls.key_log = Arc::new(KeyLogFile::new());
     if case == "zerortt" {
         tls.max_early_data_size = u32::MAX;
@@ -123,9 +130,16 @@ async fn server(case: &str) -> Result<bool> {
             incoming.retry().map_err(|error| error.to_string())?;
             continue;
         }
+        let is_http3 = case == "http3";
         tokio::spawn(async move {
-            if let Ok(connection) = incoming.await {
-                serve(connection).await;
+            match incoming.await {
+                Ok(connection) if is_http3 => {
+                    if let Err(error) = serve_http3(connection).await {
+                        eprintln!("{error}");
+                    }
+                }
+                Ok(connection) => serve(connection).await,
+                Err(error) => eprintln!("{error}"),
             }
         });
     }
@@ -155,6 +169,26 @@ async fn serve(connection: Connection) {
     }
 }
 
+async fn serve_http3(connection: Connection) -> Result<()> {
+    let connection = h3_quinn::Connection::new(connection);
+    let mut http3 = h3::server::Connection::<_, Bytes>::new(connection).await?;
+    while let Ok(Some(resolver)) = http3.accept().await {
+        tokio::spawn(async move {
+            let (request, mut stream) = resolver.resolve_request().await?;
+            let content = match served(request.uri().path()) {
+                Some(path) => tokio::fs::read(path).await.ok(),
+                None => None,
+            };
+            let status = if content.is_some() { 200 } else { 404 };
+            stream.send_response(http::Response::builder().status(status).body(())?).await?;
+            stream.send_data(content.unwrap_or_default().into()).await?;
+            stream.finish().await?;
+            Result::Ok(())
+        });
+    }
+    Ok(())
+}
+
 async fn client(case: &str) -> Result<bool> {
     let known = [
         "handshake",
@@ -166,6 +200,7 @@ async fn client(case: &str) -> Result<bool> {
         "multiconnect",
         "keyupdate",
         "ecn",
+        "http3",
     ];
     if !known.contains(&case) {
         return Ok(false);
@@ -176,7 +211,7 @@ async fn client(case: &str) -> Result<bool> {
         .dangerous()
         .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
         .with_no_client_auth();
-    tls.alpn_protocols = vec![ALPN.into()];
+    tls.alpn_protocols = vec![alpn(case)];
     tls.key_log = Arc::new(KeyLogFile::new());
     tls.enable_early_data = case == "zerortt";
     let crypto = QuicClientConfig::with_initial(Arc::new(tls), initial_suite())?;
@@ -218,6 +253,12 @@ async fn fetch(
     } else {
         connecting.await?
     };
+    if case == "http3" {
+        fetch_http3(connection.clone(), requests).await?;
+        connection.close(0x100u32.into(), b"");
+        endpoint.wait_idle().await;
+        return Ok(());
+    }
     let slots = Arc::new(Semaphore::new(AT_ONCE));
     let mut tasks = JoinSet::new();
     for request in requests {
@@ -241,6 +282,35 @@ async fn fetch(
     }
     connection.close(0u8.into(), b"");
     endpoint.wait_idle().await;
+    Ok(())
+}
+
+async fn fetch_http3(connection: Connection, requests: Vec<Request>) -> Result<()> {
+    let (mut driver, sender) = h3::client::new(h3_quinn::Connection::new(connection)).await?;
+    let driving = tokio::spawn(async move { poll_fn(|context| driver.poll_close(context)).await });
+    let mut tasks = JoinSet::new();
+    for request in requests {
+        let mut sender = sender.clone();
+        tasks.spawn(async move {
+            let uri = format!("https://localhost{}", request.path);
+            let mut stream = sender.send_request(http::Request::get(uri).body(())?).await?;
+            stream.finish().await?;
+            let status = stream.recv_response().await?.status();
+            if status != 200 {
+                return Err(status.to_string().into());
+            }
+            let mut content = Vec::new();
+            while let Some(mut data) = stream.recv_data().await? {
+                content.extend(data.copy_to_bytes(data.remaining()));
+            }
+            tokio::fs::write(&request.target, content).await?;
+            Result::Ok(())
+        });
+    }
+    while let Some(ended) = tasks.join_next().await {
+        ended??;
+    }
+    driving.abort();
     Ok(())
 }
 
