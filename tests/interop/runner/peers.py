@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -74,14 +75,11 @@ def _cwt_arguments(environment: Mapping[str, str]) -> list[str]:
 
 
 def _cwt_version() -> str:
-    found = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True
-    )
     try:
-        release = importlib.metadata.version("cwt-quic")
+        return importlib.metadata.version("cwt-quic")
     except importlib.metadata.PackageNotFoundError:
-        release = "0.1.0"
-    return f"{release} ({found.stdout.strip()})" if found.returncode == 0 else release
+        found = re.search(r'^version = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.M)
+        return found[1] if found else "unknown"
 
 
 def _python(script: str, package: str) -> Callable[[], list[str]]:
