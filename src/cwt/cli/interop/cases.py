@@ -77,6 +77,7 @@ SERVER_CASES = {
     "keyupdate": Case(),
     "ecn": Case(),
     "multiconnect": Case(),
+    "connectionmigration": Case(migration=True),
     "v2": Case(versions=_VERSION_2_FIRST),
     "versionnegotiation": Case(),
 }
