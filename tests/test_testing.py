@@ -101,6 +101,7 @@ def test_a_bottleneck_serialises_and_drops_from_the_tail() -> None:
     node = Bottleneck(rate=100_000, room=10_000)
     for _ in range(20):
         node.send(datagram(bytes(1000)), 0.0)
+    assert node.queued(0.025) == pytest.approx(7500)
     times = []
     while (when := node.next_time()) is not None:
         times += [when for _ in node.receive(when)]

@@ -64,7 +64,7 @@ def measure(cell: Cell, seed: int = 1) -> Outcome:
     step = max(cell.link.rtt / 4, (cell.end - cell.start) / 1000)
     simulation = Simulation(cell.link, cell.controllers, seed=seed, gap=cell.gap, sample_every=step)
     simulation.run(cell.start)
-    before = simulation.passed, simulation.dropped + simulation.lost
+    before = simulation.through, simulation.dropped + simulation.lost
     packets = [flow.sender.stats().packets_sent for flow in simulation.flows]
     received = [flow.received for flow in simulation.flows]
     simulation.run(cell.end)
@@ -73,7 +73,7 @@ def measure(cell: Cell, seed: int = 1) -> Outcome:
     sent = sum(flow.sender.stats().packets_sent for flow in simulation.flows) - sum(packets)
     return Outcome(
         cell,
-        (simulation.passed - before[0]) / seconds / simulation.rate,
+        (simulation.through - before[0]) / seconds / simulation.rate,
         tuple(
             (flow.received - start) * 8 / seconds
             for flow, start in zip(simulation.flows, received, strict=True)

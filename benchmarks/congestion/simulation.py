@@ -135,7 +135,7 @@ class Simulation:
         self.room = link.room
         self.delay = link.rtt / 2
         self.free_at = 0.0
-        self.passed = 0  # bytes through the bottleneck
+        self.passed = 0  # bytes that the queue took
         self.dropped = 0  # datagrams that found the queue full
         self.lost = 0  # datagrams by chance
         self.chance = random.Random(seed)
@@ -189,6 +189,11 @@ class Simulation:
     def queued(self) -> float:
         """Bytes in the queue now."""
         return max(0.0, self.free_at - self.now) * self.rate
+
+    @property
+    def through(self) -> float:
+        """Bytes that have left the bottleneck."""
+        return self.passed - self.queued()
 
     def _send(self, flow: Flow) -> None:
         now = self.now

@@ -32,6 +32,7 @@ from cwt.tls.development import (
 )
 
 __all__ = [
+    "Bottleneck",
     "CertificateAuthority",
     "Corrupt",
     "Datagram",
@@ -172,6 +173,29 @@ class Reorder(Node):
     def send(self, datagram: Datagram, now: float) -> None:
         late = self.rng.random() < self.probability
         self.hold(datagram, now + self.rng.uniform(0, self.spread) if late else now)
+
+
+class Bottleneck(Node):
+    """A router: *rate* bytes a second out of a queue of *room* bytes that drops from its tail."""
+
+    def __init__(self, rate: float, room: float) -> None:
+        super().__init__()
+        self.rate = rate
+        self.room = room
+        self.free_at = 0.0
+        self.dropped = 0
+
+    def send(self, datagram: Datagram, now: float) -> None:
+        start = max(now, self.free_at)
+        if (start - now) * self.rate + len(datagram.data) > self.room:
+            self.dropped += 1
+            return
+        self.free_at = start + len(datagram.data) / self.rate
+        self.hold(datagram, self.free_at)
+
+    def queued(self, now: float) -> float:
+        """Bytes that wait or are leaving."""
+        return max(0.0, self.free_at - now) * self.rate
 
 
 class Corrupt(Node):

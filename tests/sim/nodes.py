@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 
 from cwt._types import Address
+from cwt.testing import Bottleneck as Bottleneck
 from cwt.testing import Datagram, Node
 
 
@@ -62,25 +63,6 @@ class Mtu(Node):
             self.hold(datagram, now)
         else:
             self.dropped += 1
-
-
-class Bottleneck(Node):
-    """A router: *rate* bytes a second out of a queue of *room* bytes that drops from the tail."""
-
-    def __init__(self, rate: float, room: int) -> None:
-        super().__init__()
-        self.rate = rate
-        self.room = room
-        self.free_at = 0.0
-        self.dropped = 0
-
-    def send(self, datagram: Datagram, now: float) -> None:
-        start = max(now, self.free_at)
-        if (start - now) * self.rate + len(datagram.data) > self.room:
-            self.dropped += 1
-            return
-        self.free_at = start + len(datagram.data) / self.rate
-        self.hold(datagram, self.free_at)
 
 
 class Blackhole(Node):
