@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from cwt.tls import AlertDescription, Group, Level
-from cwt.tls.client import MAX_TICKETS
+from cwt.tls.client import MAX_TICKETS, ClientHandshake
 from cwt.tls.messages import (
     Certificate,
     CertificateRequest,
@@ -312,13 +312,15 @@ def test_data_behind_finished_is_a_violation() -> None:
 # CertificateRequest.
 
 
-def test_certificate_request_without_a_certificate_gets_an_empty_one() -> None:
+def test_certificate_request_without_a_certificate_gets_an_empty_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     client, flight = after_server_hello()
     request = CertificateRequest(signature_algorithms=(0x0403,))
     # The transcript differs from the server's then: only what is sent for it is looked at.
     client.receive(Level.HANDSHAKE, flight[0] + request.pack())
-    client._read_finished = lambda body, message, secret: None
-    client._read_certificate_verify = lambda body, message, context: None
+    monkeypatch.setattr(ClientHandshake, "_read_finished", lambda *arguments: None)
+    monkeypatch.setattr(ClientHandshake, "_read_certificate_verify", lambda *arguments: None)
     client.receive(Level.HANDSHAKE, b"".join(flight[1:]))
     [(_, data)] = client.output()
     assert data.startswith(Certificate().pack())

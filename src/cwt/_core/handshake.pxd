@@ -22,6 +22,7 @@ cdef class Handshake:
     cdef readonly object tls
     cdef bint is_client
     cdef CryptoStream initial, handshake, application    # None: not needed yet, or any more
+    cdef uint64_t application_read, application_sent     # offsets at which ``application`` goes on
     cdef readonly bint complete
     cdef readonly bint confirmed
     cdef bint done_pending                   # the server's HANDSHAKE_DONE
@@ -31,6 +32,7 @@ cdef class Handshake:
     cdef CryptoStream existing(self, int space)
     cdef CryptoStream stream(self, int space)
     cdef void discard(self, int space) noexcept
+    cdef void _rest(self) noexcept
     cdef list on_crypto(self, int space, DataFrame* frame)
     cdef list start(self)
     cdef list start_over(self, object tls)

@@ -90,6 +90,8 @@ cdef class Handshake:
             return stream
         stream = CryptoStream()
         if space == 2:
+            stream.incoming.offset = stream.incoming.contiguous = self.application_read
+            stream.outgoing.base = stream.outgoing.sent = stream.outgoing.end = self.application_sent
             self.application = stream
         elif space == 0:
             self.initial = stream
@@ -104,6 +106,17 @@ cdef class Handshake:
         else:
             self.handshake = None
 
+    cdef void _rest(self) noexcept:
+        # Tickets come and go seldom: in between, two offsets are all that is kept.
+        cdef CryptoStream stream = self.application
+        if stream is not None and stream.outgoing.base == stream.outgoing.end and (
+            stream.incoming.available() == 0
+            and (stream.incoming.ahead is None or stream.incoming.ahead.count == 0)
+        ):
+            self.application_read = stream.incoming.offset
+            self.application_sent = stream.outgoing.end
+            self.application = None
+
     cdef list start(self):
         self.tls.start()
         return self._drain()
@@ -117,6 +130,7 @@ cdef class Handshake:
     cdef list on_crypto(self, int space, DataFrame* frame):
         cdef ReassemblyBuffer incoming = self.stream(space).incoming
         cdef bytes data
+        cdef list secrets
         if frame.offset + frame.length > incoming.offset + MAX_CRYPTO_BUFFER:
             raise TransportError(
                 TransportErrorCode.CRYPTO_BUFFER_EXCEEDED, "too much CRYPTO data", CRYPTO
@@ -125,6 +139,7 @@ cdef class Handshake:
             self.news += 1
         incoming.insert(frame.offset, frame.data, <size_t>frame.length)
         if incoming.available() == 0:
+            self._rest()
             return []
         data = incoming.read(incoming.available())
         if self.complete:
@@ -143,7 +158,9 @@ cdef class Handshake:
                     raise
                 code = TransportErrorCode.CRYPTO_ERROR + description
             raise TransportError(code, str(alert), CRYPTO) from alert
-        return self._drain()
+        secrets = self._drain()
+        self._rest()
+        return secrets
 
     cdef list _drain(self):
         # Secrets as (space, is_write, cipher suite, secret), 3 for the space of 0-RTT; CRYPTO bytes go to
@@ -180,6 +197,7 @@ cdef class Handshake:
         cdef CryptoStream stream = self.existing(space)
         if r.type == CRYPTO and stream is not None:
             stream.outgoing.acknowledge(r.offset, r.offset + r.length)
+            self._rest()
         return 0
 
     cdef int on_lost(self, int space, const FrameRecord* r) except -1:

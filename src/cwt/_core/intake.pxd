@@ -45,7 +45,7 @@ cdef class Intake:
     cdef bytes original_destination          # the client's first Destination Connection ID
     cdef bytes retry_source                  # Source Connection ID of the Retry packet, or None
     cdef bytes peer_source                   # Source Connection ID of the peer's first packet
-    cdef list undecryptable                  # (bytes, remote, local, ecn) until keys come
+    cdef list undecryptable                  # (bytes, remote, local, ecn) until keys come; None for nothing
     cdef size_t undecryptable_bytes
     cdef bint early                          # the packet being read came in 0-RTT
     cdef const uint8_t* packet_destination   # Destination Connection ID of the 1-RTT packet being read

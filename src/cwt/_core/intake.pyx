@@ -58,7 +58,6 @@ cdef class Intake:
         self.any_bit = any_bit
         self.original_destination = original_destination
         self.retry_source = retry_source
-        self.undecryptable = []
 
     cdef int receive(
         self, PacketHandler handler, uint8_t* data, size_t length, size_t segment_size, object remote, object local,
@@ -263,6 +262,8 @@ cdef class Intake:
 
     cdef int _keep(self, uint8_t* data, size_t length, object remote, object local, int ecn) except -1:
         # For when its keys are known; bounded.
+        if self.undecryptable is None:
+            self.undecryptable = []
         if len(self.undecryptable) >= MAX_UNDECRYPTABLE or (
             self.undecryptable_bytes + length > MAX_UNDECRYPTABLE_BYTES
         ):
@@ -286,7 +287,7 @@ cdef class Intake:
         cdef uint8_t* raw
         if not self.undecryptable:
             return 0
-        kept, self.undecryptable = self.undecryptable, []
+        kept, self.undecryptable = self.undecryptable, None
         self.undecryptable_bytes = 0
         for data, remote, local, ecn in kept:
             copy = bytearray(data)

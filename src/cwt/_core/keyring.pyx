@@ -111,11 +111,10 @@ cdef class Keyring:
         return self.next_read
 
     cdef int prepare(self) except -1:
-        # The peer's next key is made before it is needed, down to the context of the cipher: to try it must
-        # not take longer than to try the present one, or time would tell the Key Phase bit (Section 9.5).
+        # The peer's next key is derived before it is needed: to try it must not take longer than to try the
+        # present one, or time would tell the Key Phase bit (Section 9.5).
         if self.next_read is None:
             self.next_read = self.read_application.updated()
-            self.next_read.aead.open(NULL, 0)
         return 0
 
     cdef int open(

@@ -440,6 +440,7 @@ cdef class Router(PacketHandler):
         params = self.versions.take_peer_params() or TransportParameters.parse(
             bytes(self.handshake.tls.peer_transport_parameters), not self.is_client
         )
+        self.handshake.tls.peer_transport_parameters = None      # not kept in two forms
         self.versions.check(params)
         self._authenticate_cids(params)
         if self.config.grease and params.grease_quic_bit:

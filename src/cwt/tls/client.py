@@ -49,6 +49,24 @@ class ClientHandshake(Handshake):
             -> [Certificate  CertificateVerify]  Finished
     """
 
+    __slots__ = (
+        "_authenticated",
+        "_context",
+        "_early_transcript",
+        "_hello",
+        "_kept",
+        "_keys",
+        "_request",
+        "_resumption_secret",
+        "_retried",
+        "_sends_raw",
+        "_session",
+        "_session_data",
+        "_tickets",
+        "early_parameters",
+        "early_session_data",
+    )
+
     is_client = True
 
     def __init__(

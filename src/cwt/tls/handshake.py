@@ -58,13 +58,39 @@ class Handshake:
     handshake is over and raises the same alert again.
     """
 
-    is_client: bool
-    peer_public_key: bytes | None = None
-    """The key that the peer sent in the place of a certificate (RFC 7250, DER)."""
-    _peer_is_raw = False
-    """Whether it was agreed that the peer sends a raw public key."""
-    _compression: tuple[int, ...] = ()
-    """The algorithms with which the peer may compress its certificate."""
+    __slots__ = (
+        "_alert",
+        "_client_random",
+        "_client_secret",
+        "_compression",
+        "_expected",
+        "_exporter_secret",
+        "_input",
+        "_keylog",
+        "_output",
+        "_peer_is_raw",
+        "_peer_key",
+        "_read_level",
+        "_schedule",
+        "_secrets",
+        "_server_secret",
+        "alpn",
+        "cipher_suite",
+        "early_data_accepted",
+        "early_data_reason",
+        "group",
+        "is_complete",
+        "is_resumed",
+        "negotiated_version",
+        "original_version",
+        "peer_certificates",
+        "peer_public_key",
+        "peer_transport_parameters",
+        "remembered_parameters",
+        "server_name",
+    )
+
+    is_client: ClassVar[bool]
     _handlers: ClassVar[Mapping[int, Handler]]
 
     def __init__(self, keylog: KeyLog | None) -> None:
@@ -81,6 +107,8 @@ class Handshake:
         self.group = 0
         self.peer_transport_parameters: bytes | None = None
         self.peer_certificates: list[bytes] = []
+        self.peer_public_key: bytes | None = None
+        """The key that the peer sent in the place of a certificate (RFC 7250, DER)."""
         self.early_data_accepted: bool | None = None
         """What the server decided of 0-RTT; None while it did not, or when it was not offered."""
         self.early_data_reason: str | None = None
@@ -93,8 +121,9 @@ class Handshake:
         self._alert: Alert | None = None
         self._read_level = Level.INITIAL
         self._input = bytearray()
-        self._output: list[tuple[int, bytes]] = []
-        self._secrets: list[Secret] = []
+        # Tuples: nearly always empty, which costs nothing then.
+        self._output: tuple[tuple[int, bytes], ...] = ()
+        self._secrets: tuple[Secret, ...] = ()
         self._expected: tuple[HandshakeType, ...] = ()
         self._schedule: KeySchedule
         self._client_random = b""
@@ -102,6 +131,10 @@ class Handshake:
         self._server_secret = b""
         self._exporter_secret = b""
         self._peer_key: object = None
+        self._peer_is_raw = False
+        """Whether it was agreed that the peer sends a raw public key."""
+        self._compression: tuple[int, ...] = ()
+        """The algorithms with which the peer may compress its certificate."""
 
     # In from the connection.
 
@@ -137,20 +170,20 @@ class Handshake:
     def _fail(self, alert: Alert) -> None:
         self._alert = alert
         self._input.clear()
-        self._output.clear()
+        self._output = ()
         self._expected = ()
 
     # Out to the connection.
 
     def output(self) -> list[tuple[int, bytes]]:
         """Take the CRYPTO bytes to send: level and data, in order."""
-        output, self._output = self._output, []
-        return output
+        output, self._output = self._output, ()
+        return list(output)
 
     def secrets(self) -> list[Secret]:
         """Take the traffic secrets to install, in order."""
-        secrets, self._secrets = self._secrets, []
-        return secrets
+        secrets, self._secrets = self._secrets, ()
+        return list(secrets)
 
     def export_keying_material(self, label: bytes, context: bytes, length: int) -> bytes:
         """TLS-Exporter (RFC 8446 Section 7.5); RuntimeError while there is no secret for it."""
@@ -217,8 +250,9 @@ class Handshake:
 
     def _send(self, level: Level, message: bytes) -> None:
         if self._output and self._output[-1][0] == level:
-            message = self._output.pop()[1] + message
-        self._output.append((level, message))
+            message = self._output[-1][1] + message
+            self._output = self._output[:-1]
+        self._output += ((level, message),)
 
     def _send_handshake(self, message: bytes) -> None:
         """Send at the handshake level, as part of the transcript."""
@@ -229,7 +263,7 @@ class Handshake:
 
     def _install(self, level: Level, *, is_write: bool) -> None:
         secret = self._client_secret if is_write == self.is_client else self._server_secret
-        self._secrets.append(Secret(level, is_write, self.cipher_suite, secret))
+        self._secrets += (Secret(level, is_write, self.cipher_suite, secret),)
 
     def _install_early(self, schedule: KeySchedule, cipher_suite: int) -> None:
         """Call with *schedule* begun with the PSK, and its transcript at ClientHello."""
@@ -237,7 +271,7 @@ class Handshake:
         self._log_secret("CLIENT_EARLY_TRAFFIC_SECRET", secret)
         if self._keylog is not None:
             self._log_secret("EARLY_EXPORTER_SECRET", schedule.derive(b"e exp master"))
-        self._secrets.append(Secret(Level.EARLY, self.is_client, cipher_suite, secret))
+        self._secrets += (Secret(Level.EARLY, self.is_client, cipher_suite, secret),)
 
     def _log_secret(self, label: str, secret: bytes) -> None:
         if self._keylog is not None:

@@ -50,9 +50,20 @@ class ServerHandshake(Handshake):
     [Certificate  CertificateVerify]  Finished
     """
 
+    __slots__ = (
+        "_client_authenticated",
+        "_client_handshake_secret",
+        "_context",
+        "_first_hello",
+        "_identities",
+        "_parameters_source",
+        "_requested",
+        "_selected_psk",
+        "_transport_parameters",
+        "_wants_ticket",
+    )
+
     is_client = False
-    _client_authenticated = 0
-    """When the client of a session that is resumed showed its certificate (Unix time in seconds)."""
 
     def __init__(
         self, context: ServerContext, transport_parameters: bytes | ParametersSource
@@ -70,6 +81,9 @@ class ServerHandshake(Handshake):
         self._wants_ticket = False
         self._identities: tuple[Identity, ...] = ()
         self._requested = False
+        self._client_authenticated = 0
+        """When the client of a session that is resumed showed its certificate (Unix time in seconds)."""
+        self._client_handshake_secret = b""
         self._expected = (HandshakeType.CLIENT_HELLO,)
 
     def _on_client_hello(self, body: bytes, message: bytes) -> None:
