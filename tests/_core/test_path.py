@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 
 from cwt._core.connection import Connection
+from cwt._types import PathEventKind
 from cwt.config import TransportConfig
-from cwt.testing import CLIENT
+from cwt.testing import CLIENT, SERVER
 from tests._core.raw_peer import (
     CID,
     HANDSHAKE,
@@ -400,3 +403,198 @@ def test_an_initial_packet_of_a_server_has_no_token() -> None:
     assert connection.stats().packets_received == 0
     server.inject(server.packet(INITIAL, crypto(0, b"\2\0\0")))
     assert connection.stats().packets_received == 1
+
+
+# Attackers off the path (Section 9.3), and floods.
+
+
+def kinds(connection: Connection) -> list[PathEventKind]:
+    found = []
+    while (event := connection.path_event_next()) is not None:
+        found.append(event.kind)
+    return found
+
+
+def give_ids(client: RawClient, *sequences: int) -> None:
+    for sequence in sequences:
+        client.send(ONE_RTT, new_connection_id(sequence, b"%08d" % sequence))
+    client.received.clear()
+    client.datagrams.clear()
+    client.destinations.clear()
+
+
+def test_the_path_before_is_validated_again() -> None:
+    # Section 9.3.3: a peer that is still there answers with more than a probe, and gets us back.
+    client, server = quiet()
+    send_from(client, OTHER_HOST, PING + PADDING * 1100)
+    assert len(frames_to(client, CLIENT, 0x1A)) == 1
+    answer = frame(0x1B, challenge(client, CLIENT)) + PING
+    send_from(client, CLIENT, answer)
+    assert server.remote_address == CLIENT
+    client.advance(10.0)
+    assert server.remote_address == CLIENT
+    assert server.termination is None
+
+
+def test_an_answer_on_the_path_in_use_is_more_than_a_probe() -> None:
+    client, _ = quiet()
+    client.send(ONE_RTT, frame(0x1A, b"question"))
+    number = next(item.number for item in client.received if item.frame[0] == 0x1B)
+    assert 0x01 in {item.frame[0] for item in client.received if item.number == number}
+
+
+def test_probes_on_other_paths_carry_nothing_else() -> None:
+    client, server = quiet()
+    send_from(client, OTHER_HOST, frame(0x1A, b"question") + PADDING * 1100)
+    stream_id = server.open_stream()
+    assert stream_id is not None
+    server.stream_send(stream_id, bytes(5000))
+    client.advance(3.0)
+    there = {item.frame[0] for item in client.received if item.to == OTHER_HOST}
+    assert there <= {0x00, 0x1A, 0x1B}
+
+
+def test_the_first_packet_to_a_new_address_has_a_challenge_though_the_window_is_full() -> None:
+    client, server = quiet()
+    stream_id = server.open_stream()
+    assert stream_id is not None
+    server.stream_send(stream_id, bytes(100_000))
+    client.collect()
+    assert server.stats().bytes_in_flight > 10_000
+    send_from(client, OTHER_PORT, PING + PADDING * 1100)
+    first = next(item.number for item in client.received if item.to == OTHER_PORT)
+    assert 0x1A in {item.frame[0] for item in client.received if item.number == first}
+
+
+def test_a_small_challenge_is_followed_by_a_full_one() -> None:
+    # Section 8.2.3: the address is known then, but not that the path takes whole datagrams.
+    client, server = quiet()
+    send_from(client, OTHER_HOST, PING)
+    assert (
+        max(
+            len(d)
+            for d, to in zip(client.datagrams, client.destinations, strict=True)
+            if to == OTHER_HOST
+        )
+        < 200
+    )
+    first = challenge(client)
+    send_from(client, OTHER_HOST, frame(0x1B, first))
+    assert not server.is_path_validated(SERVER, OTHER_HOST)
+    second = challenge(client)
+    assert second != first
+    assert len(client.datagrams[-1]) == 1200
+    send_from(client, OTHER_HOST, frame(0x1B, second))
+    assert server.is_path_validated(SERVER, OTHER_HOST)
+
+
+def test_every_challenge_is_another_one() -> None:
+    client, server = quiet()
+    send_from(client, OTHER_HOST, PING + PADDING * 1100)
+    client.advance(2.5)
+    asked = [data for _, data in frames_to(client, OTHER_HOST, 0x1A)]
+    assert 2 <= len(asked) == len(set(asked)) <= 4
+    send_from(client, OTHER_HOST, frame(0x1B, asked[0]))
+    assert server.is_path_validated(SERVER, OTHER_HOST)
+
+
+def test_events_and_paths_of_a_flood_are_few() -> None:
+    client, server = quiet()
+    for port in range(2000):
+        client.inject(client.packet(ONE_RTT, PING), address=("198.51.100.7", port))
+        client.collect()
+    assert len(list(server.paths_iter())) == 4
+    assert len(kinds(server)) == 16
+
+
+def test_a_flood_with_connection_ids_of_ours_ends_nothing() -> None:
+    # Each probe takes a connection ID of the client's, whose end it never acknowledges.
+    client, server = quiet()
+    give_ids(client, 1, 2, 3)
+    sequence = 4
+    for port in range(200):
+        ids = server.source_ids
+        probe = client.packet(ONE_RTT, frame(0x1A, bytes(8)), dcid=ids[port % len(ids)])
+        client.inject(probe, address=(OTHER_HOST[0], port))
+        client.collect()
+        retired = len(client.frames(0x19))
+        while sequence < 4 + retired:
+            client.send(ONE_RTT, new_connection_id(sequence, b"%08d" % sequence))
+            sequence += 1
+        assert server.termination is None
+    assert 0 < len(client.frames(0x19)) < 3 * CONFIG.active_connection_id_limit
+    assert server.remote_address == CLIENT
+
+
+def test_without_a_connection_id_for_it_a_path_waits() -> None:
+    client, server = quiet()
+    client.inject(
+        client.packet(ONE_RTT, PING + PADDING * 1100, dcid=server.source_ids[1]), address=OTHER_HOST
+    )
+    client.collect()
+    assert server.remote_address == CLIENT
+    assert sent_to(client, OTHER_HOST) == 0
+    give_ids(client, 1)
+    client.scid = b"00000001"
+    client.inject(
+        client.packet(ONE_RTT, PING + PADDING * 1100, dcid=server.source_ids[1]), address=OTHER_HOST
+    )
+    client.collect()
+    assert server.remote_address == OTHER_HOST
+    assert server.destination_id == b"00000001"
+
+
+def test_a_connection_id_that_is_taken_back_while_its_path_is_tried() -> None:
+    client, server = quiet()
+    give_ids(client, 1)
+    send_from(client, OTHER_HOST, frame(0x1A, b"question") + PADDING * 1100)
+    assert {item.dcid for item in client.received if item.to == OTHER_HOST} == {b"00000001"}
+    client.send(ONE_RTT, new_connection_id(2, b"00000002", retire_prior_to=2))
+    client.scid = b"00000002"
+    assert server.destination_id == b"00000002"
+    client.send(ONE_RTT, new_connection_id(3, b"00000003", retire_prior_to=2))
+    client.advance(10.0)
+    assert server.termination is None
+    assert {frame_[1] for frame_ in client.frames(0x19)} >= {0, 1}
+
+
+def test_a_connection_id_on_two_paths_is_told() -> None:
+    client, server = quiet()
+    client.send(ONE_RTT, PING)
+    send_from(client, OTHER_PORT, PING + PADDING * 1000)
+    found = [server.path_event_next() for _ in range(3)]
+    assert [event.kind for event in found if event] == [
+        PathEventKind.NEW,
+        PathEventKind.REUSED_SOURCE_CONNECTION_ID,
+        PathEventKind.PEER_MIGRATED,
+    ]
+    assert found[1] is not None
+    assert found[1].sequence == 0
+    assert (found[1].remote, found[1].other) == (OTHER_PORT, (SERVER, CLIENT))
+
+
+# disable_active_migration (Section 18.2).
+
+FIXED = dataclasses.replace(CONFIG, disable_active_migration=True)
+
+
+def test_a_move_on_purpose_that_was_forbidden_is_not_followed() -> None:
+    client, server = connected(FIXED)
+    client.send(ONE_RTT, PING)
+    give_ids(client, 1)
+    before = server.stats().packets_received
+    for payload in (PING, frame(0x1A, bytes(8)) + PADDING * 1100):
+        packet = client.packet(ONE_RTT, payload, dcid=server.source_ids[1])
+        client.inject(packet, address=OTHER_HOST)
+    client.collect()
+    assert server.remote_address == CLIENT
+    assert sent_to(client, OTHER_HOST) == 0
+    assert server.stats().packets_received == before
+    assert server.termination is None
+
+
+def test_what_a_nat_does_is_followed_all_the_same() -> None:
+    client, server = connected(FIXED)
+    client.send(ONE_RTT, PING)
+    send_from(client, OTHER_PORT, PING + PADDING * 1100)
+    assert server.remote_address == OTHER_PORT

@@ -56,6 +56,7 @@ class FakeQuic:
         self.connections = 1
         self.due = 0
         self.written = 0
+        self.blocked: None = None
 
     def receive(self, now: float) -> bool:
         self.log.append("receive")

@@ -113,6 +113,9 @@ cdef class Paths:
         if path is not None:
             return path
         for path in self.all():
+            if path.local is not None and path.is_at(remote, local):
+                return path
+        for path in self.all():
             if path.is_at(remote, local):
                 return path
         return None

@@ -31,6 +31,7 @@ from cwt.errors import (
     H3ErrorCode,
     HandshakeError,
     IdleTimeout,
+    MigrationError,
     SessionRejected,
     TransportError,
     TransportErrorCode,
@@ -95,10 +96,12 @@ class ClientConnection(Connection):
         endpoint.on_socket_error = self._on_socket_error
         self._answer: asyncio.Future[Session] | None = None
         self._url: Url | None = None
+        self._moves: dict[tuple[str, int], asyncio.Future[None]] = {}
+        """Who waits for a move to a local address."""
 
     def lost(self, error: Exception) -> None:
         super().lost(error)
-        for waiter in (self.ready, self._answer):
+        for waiter in (self.ready, self._answer, *self._moves.values()):
             if waiter is not None and not waiter.done():
                 waiter.set_exception(error)
                 waiter.exception()
@@ -125,6 +128,43 @@ class ClientConnection(Connection):
             url.authority, url.path, origin=origin, protocols=protocols, headers=headers
         )
         return await self._answer
+
+    async def migrate(self, host: str | None, port: int) -> None:
+        any_address = "::" if ":" in self.endpoint.local_address[0] else "0.0.0.0"
+        try:
+            sock = quic.UdpSocket.bind(host or any_address, port)
+            self.endpoint.add_socket(sock)
+        except (OSError, NotImplementedError) as error:
+            raise MigrationError(f"no UDP socket at {host or any_address}: {error}") from error
+        local = sock.local_address
+        waiter = self._moves[local] = self.loop.create_future()
+        try:
+            self.quic.migrate(local)
+            await waiter
+        finally:
+            del self._moves[local]
+            if not self.is_lost:
+                self._close_sockets()
+
+    def _on_path_event(self, event: quic.PathEvent) -> None:
+        super()._on_path_event(event)
+        waiter = None if event.local is None else self._moves.get(event.local)
+        if waiter is not None and not waiter.done():
+            if event.kind is quic.PathEventKind.MIGRATED:
+                waiter.set_result(None)
+            elif event.kind in (quic.PathEventKind.FAILED, quic.PathEventKind.CLOSED):
+                waiter.set_exception(
+                    MigrationError(
+                        f"the server does not answer to {event.local}; the connection stays"
+                    )
+                )
+        if event.kind in (quic.PathEventKind.FAILED, quic.PathEventKind.CLOSED):
+            self._close_sockets()
+
+    def _close_sockets(self) -> None:
+        """Close the sockets that no path needs."""
+        used = {local for local, _ in self.quic.paths_iter() if local is not None}
+        self.endpoint.keep_sockets(used | self._moves.keys())
 
     def _on_socket_error(self, code: int) -> None:
         """While nothing has come from the server, ICMP says what is the matter with it."""
@@ -413,7 +453,13 @@ class connect:
             _report_unreachable(sock, True)
             core = quic.Endpoint(self._config)
             endpoint = Endpoint(core, sock)
-            quic_connection = core.connect(self._url.host, (host, port), self._tls, endpoint.now())
+            quic_connection = core.connect(
+                self._url.host,
+                (host, port),
+                self._tls,
+                endpoint.now(),
+                local=sock.local_address,
+            )
             connection = ClientConnection(
                 endpoint, quic_connection, self._config, self._close_timeout
             )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import cwt.h3 as h3
 import cwt.webtransport as webtransport
 from cwt.aio.session import CloseInfo, Session
-from cwt.errors import H3ErrorCode, SessionClosed
+from cwt.errors import H3ErrorCode, MigrationError, SessionClosed
 
 if TYPE_CHECKING:
     import cwt.quic as quic
@@ -92,6 +92,8 @@ class Connection:
         """Take all events."""
         if self.is_lost:
             return
+        while (path_event := self.quic.path_event_next()) is not None:
+            self._on_path_event(path_event)
         actions = self._actions
         for event in self.wt.poll():
             action = actions.get(type(event))
@@ -131,7 +133,15 @@ class Connection:
         self._ending.clear()
         self._cancel_timer()
 
+    def _on_path_event(self, event: quic.PathEvent) -> None:
+        """Something happened to a path of the connection."""
+        logger.debug("path from %s to %s: %s", event.local, event.remote, event.kind.value)
+
     # For sessions
+
+    async def migrate(self, host: str | None, port: int) -> None:
+        """Go on from another local address."""
+        raise MigrationError("only clients migrate")
 
     def session_ended(self, session_id: int) -> None:
         """*session_id* has ended; it is forgotten, and the connection if it was the last."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, Any, Protocol
 
 import cwt.quic as quic
@@ -69,6 +69,7 @@ class Endpoint:
         self.loop = asyncio.get_running_loop()
         self.quic = endpoint
         self.sock = sock
+        self._sockets = [sock]
         self.now = monotonic_clock(self.loop)
         self.is_closed = False
         self.on_socket_error: Callable[[int], None] | None = None
@@ -89,6 +90,22 @@ class Endpoint:
     def local_address(self) -> tuple[str, int]:
         """Host and port of the socket."""
         return self.sock.local_address
+
+    def add_socket(self, sock: quic.UdpSocket) -> None:
+        """Use *sock*, too: for what connections send from its address.
+
+        Raises NotImplementedError on event loops that cannot watch sockets.
+        """
+        self._port.add(sock)
+        self._sockets.append(sock)
+
+    def keep_sockets(self, addresses: Container[tuple[str, int]]) -> None:
+        """Close the sockets whose address is not among *addresses*, unless it is the last one."""
+        for sock in list(self._sockets):
+            if len(self._sockets) > 1 and sock.local_address not in addresses:
+                self._sockets.remove(sock)
+                self._port.remove(sock)
+        self.sock = self._sockets[0]
 
     def wake(self) -> None:
         """A connection has something to send: do so once the tasks that are ready now have run.

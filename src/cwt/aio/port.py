@@ -41,6 +41,12 @@ class Port(Protocol):
     def watch_writable(self) -> None:
         """Call ``on_writable``, once, when the socket takes more."""
 
+    def add(self, sock: quic.UdpSocket) -> None:
+        """Receive and send through *sock*, too; NotImplementedError where one socket is all."""
+
+    def remove(self, sock: quic.UdpSocket) -> None:
+        """Close *sock*, which is not the only one."""
+
     @property
     def last_error(self) -> int:
         """The errno of the last failure, 0 if there was none."""
@@ -82,9 +88,18 @@ def _check_buffer(size: int) -> None:
 
 
 class SocketPort:
-    """A socket that the event loop watches, and a pump."""
+    """Sockets that the event loop watches, mostly one, and a pump."""
 
-    __slots__ = ("_fileno", "_is_watched", "_loop", "_on_writable", "_sock", "receive", "transmit")
+    __slots__ = (
+        "_loop",
+        "_on_readable",
+        "_on_writable",
+        "_pump",
+        "_sockets",
+        "_watched",
+        "receive",
+        "transmit",
+    )
 
     def __init__(
         self,
@@ -95,34 +110,50 @@ class SocketPort:
         on_writable: Callable[[], None],
     ) -> None:
         """Raises NotImplementedError when the event loop watches no sockets."""
-        pump = quic.Pump(endpoint, sock, now)
+        self._pump = pump = quic.Pump(endpoint, sock, now)
         self.receive = pump.receive
         self.transmit = pump.transmit
         self._loop = asyncio.get_running_loop()
-        self._sock = sock
-        self._fileno = sock.fileno()
+        self._sockets = [sock]
+        self._on_readable = on_readable
         self._on_writable = on_writable
-        self._is_watched = False
-        self._loop.add_reader(self._fileno, on_readable)
+        self._watched: int | None = None
+        self._loop.add_reader(sock.fileno(), on_readable)
+
+    def add(self, sock: quic.UdpSocket) -> None:
+        self._pump.add(sock)
+        self._sockets.append(sock)
+        self._loop.add_reader(sock.fileno(), self._on_readable)
+
+    def remove(self, sock: quic.UdpSocket) -> None:
+        self._pump.remove(sock)
+        self._sockets.remove(sock)
+        self._loop.remove_reader(sock.fileno())
+        if self._watched == sock.fileno():
+            self._loop.call_soon(self._writable)
+        sock.close()
 
     def watch_writable(self) -> None:
-        self._is_watched = True
-        self._loop.add_writer(self._fileno, self._writable)
+        self._watched = (self._pump.blocked or self._sockets[0]).fileno()
+        self._loop.add_writer(self._watched, self._writable)
 
     def _writable(self) -> None:
-        self._is_watched = False
-        self._loop.remove_writer(self._fileno)
-        self._on_writable()
+        if self._watched is not None:
+            self._loop.remove_writer(self._watched)
+            self._watched = None
+            self._on_writable()
 
     @property
     def last_error(self) -> int:
-        return self._sock.counters.last_error
+        return self._sockets[0].counters.last_error
 
     def close(self) -> None:
-        self._loop.remove_reader(self._fileno)
-        if self._is_watched:
-            self._loop.remove_writer(self._fileno)
-        self._sock.close()
+        if self._watched is not None:
+            self._loop.remove_writer(self._watched)
+            self._watched = None
+        for sock in self._sockets:
+            self._loop.remove_reader(sock.fileno())
+            sock.close()
 
 
 class TransportPort(asyncio.DatagramProtocol):
@@ -160,6 +191,13 @@ class TransportPort(asyncio.DatagramProtocol):
             logger.warning("no transport for %s: %s", self._local, error)
 
     # For the driver
+
+    def add(self, sock: quic.UdpSocket) -> None:
+        sock.close()
+        raise NotImplementedError("this event loop watches no sockets")
+
+    def remove(self, sock: quic.UdpSocket) -> None:
+        raise NotImplementedError("this event loop watches no sockets")
 
     def receive(self, now: float) -> bool:
         waiting, self._waiting = self._waiting, []

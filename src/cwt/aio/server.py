@@ -308,6 +308,21 @@ class Server:
         )
         self._endpoints.append(Endpoint(core, sock, on_connection=self._connected))
 
+    def _listen_at_preferred(self) -> None:
+        """Have a socket at each address that clients are to move to, unless one receives there already."""
+        config = self._config
+        for address, any_address in (
+            (config.preferred_address_v4, "0.0.0.0"),
+            (config.preferred_address_v6, "::"),
+        ):
+            if address is None:
+                continue
+            received = (address, (any_address, address[1]), ("::", address[1]))
+            if not any(endpoint.local_address in received for endpoint in self._endpoints):
+                is_v6 = ":" in address[0]
+                near = [e for e in self._endpoints if is_v6 == (":" in e.local_address[0])]
+                (near or self._endpoints)[0].add_socket(_bind(*address))
+
     def _connected(self, endpoint: Endpoint, quic_connection: quic.Connection) -> ServerConnection:
         connection = ServerConnection(endpoint, quic_connection, self._config, self)
         self._connections.add(connection)
@@ -583,6 +598,7 @@ class serve:
             while sockets:
                 server._listen(sockets[0])
                 sockets.pop(0)
+            server._listen_at_preferred()
         except BaseException:
             for sock in sockets:
                 sock.close()

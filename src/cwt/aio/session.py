@@ -183,6 +183,17 @@ class Session:
         """Whether the peer asked to bring the session to an end (WT_DRAIN_SESSION)."""
         return self._drained
 
+    async def migrate(self, host: str | None = None, port: int = 0) -> None:
+        """A client: go on from another local address, *host*, or the one the system would choose now
+        (RFC 9000 Section 9.2); returns when the new path works and is in use.
+
+        Nothing is lost, and the server's ``remote_address`` follows.  All sessions of the connection move.
+        Raises MigrationError, and everything stays as it is, when the server forbids it or is not reached
+        from there.
+        """
+        self._check()
+        await self._connection.migrate(host, port)
+
     def stats(self) -> SessionStats:
         """Counters; after the end of the session those at its end."""
         return self._stats or self._read_stats()

@@ -43,26 +43,62 @@ cdef class Pump:
     def __dealloc__(self):
         PyMem_Free(self.buffer)
 
+    def add(self, UdpSocket socket not None):
+        """Serve *socket*, too: datagrams leave through the socket whose address they are to come from."""
+        if self.others is None:
+            self.others = []
+        self.others.append(socket)
+
+    def remove(self, UdpSocket socket not None):
+        """Serve *socket* no longer; ValueError for the last one.  What it has not sent yet is lost."""
+        if not self.others:
+            raise ValueError("a pump has at least one socket")
+        self._flush()
+        if socket is self.socket:
+            self.socket = self.others.pop(0)
+        else:
+            self.others.remove(socket)
+
     def receive(self, double now):
-        """Take what the socket has, up to about a millisecond of work; True when more is waiting."""
+        """Take what the sockets have, up to about a millisecond of work; True when more is waiting."""
+        cdef bint more = self._receive(self.socket, now)
+        if self.others:
+            for socket in list(self.others):
+                more = self._receive(socket, now) or more
+        return more
+
+    cdef bint _receive(self, UdpSocket socket, double now) except -1:
         cdef int64_t time = nanoseconds(now)
         cdef int count, i
         cdef size_t spent = 0
         cdef Received* message
         while spent < BUDGET:
-            count = self.socket.receive()
+            count = socket.receive()
             if spent and self.clock is not None:
                 time = nanoseconds(self.clock())
             for i in range(count):
-                message = self.socket.message(i)
+                message = socket.message(i)
                 spent += cost_of(message.length, message.segment_size)
                 self.endpoint.receive(
-                    message.data, message.length, message.segment_size, self.socket.source(i),
-                    self.socket.destination(i), message.ecn, time,
+                    message.data, message.length, message.segment_size, socket.source(i),
+                    socket.destination(i), message.ecn, time,
                 )
-            if count == 0 or self.socket.drained:
+            if count == 0 or socket.drained:
                 return False
         return True
+
+    cdef UdpSocket _socket_for(self, object source):
+        # The one that has this address, or at least this port.
+        cdef UdpSocket socket
+        if not self.others or source is None or source == self.socket.local_address:
+            return self.socket
+        for socket in self.others:
+            if socket.local_address == source:
+                return socket
+        for socket in [self.socket, *self.others]:
+            if socket.local_address[1] == source[1]:
+                return socket
+        return self.socket
 
     def transmit(self, double now):
         """Send what is due, up to about a millisecond of work; False when the socket would block.
@@ -87,7 +123,7 @@ cdef class Pump:
                 size = connection.write_batch(self.buffer + self.used, BATCH, MAX_BATCH, time, &segment)
                 spent += cost_of(size, segment)
                 if size:
-                    self.socket.stage(
+                    self._socket_for(connection.paths.from_).stage(
                         self.buffer + self.used, size, segment, connection.paths.to,
                         connection.paths.from_, connection.recovery.codepoint,
                     )
@@ -101,11 +137,26 @@ cdef class Pump:
 
     cdef bint _make_room(self) except -1:
         # For one more batch, however large; False when the socket would block.
-        return (self.used <= BATCH and self.socket.can_stage()) or self._flush()
+        cdef UdpSocket socket
+        if self.used > BATCH or not self.socket.can_stage():
+            return self._flush()
+        if self.others:
+            for socket in self.others:
+                if not socket.can_stage():
+                    return self._flush()
+        return True
 
     cdef bint _flush(self) except -1:
         # Send what was staged; whether the buffer is empty now.
+        cdef UdpSocket socket
+        self.blocked = None
         if not self.socket.flush():
+            self.blocked = self.socket
+        if self.others:
+            for socket in self.others:
+                if not socket.flush():
+                    self.blocked = socket
+        if self.blocked is not None:
             return False
         self.used = 0
         return True
@@ -114,7 +165,7 @@ cdef class Pump:
         cdef bytes data
         while self.endpoint.stateless.queue:
             data, to, source = self.endpoint.stateless.queue[0]
-            if not self.socket.send(
+            if not self._socket_for(source).send(
                 <const uint8_t*>PyBytes_AS_STRING(data), len(data), len(data), to, source, 0
             ):
                 return False
