@@ -319,7 +319,10 @@ def check_rebinding(result: Result) -> None:
     challenges = set()
     for _, packet in moves:
         found = [f[1] for f in packet.frames or () if f[0] == FrameType.PATH_CHALLENGE]
-        expect(found, f"no PATH_CHALLENGE first to {packet.datagram.destination}")
+        names = ", ".join(item[0].name for item in packet.frames or ())
+        expect(
+            found, f"the server's first packet on a new path has no PATH_CHALLENGE, only {names}"
+        )
         challenges.update(found)
     responses = {
         item[1]
