@@ -4,6 +4,7 @@ from typing import Any, final
 from cwt._core.qlog.trace import Trace
 from cwt._core.recovery.sent import RecordHandler
 from cwt._core.stream.datagram import DatagramFlow
+from cwt._core.stream.streams import SendGroup
 from cwt._core.wire.params import TransportParameters
 from cwt._types import (
     Address,
@@ -108,6 +109,8 @@ class Connection(RecordHandler):
     def stream_priority(
         self, stream_id: int, urgency: int = 3, incremental: bool = True
     ) -> None: ...
+    def send_group(self, urgency: int = 3) -> SendGroup: ...
+    def stream_order(self, stream_id: int, group: SendGroup | None, order: int = 0) -> None: ...
     def readable(self) -> list[int]: ...
     def writable(self) -> list[int]: ...
     dgram_writable: bool

@@ -25,7 +25,7 @@ from cwt._core.recovery.rtt cimport RttEstimator
 from cwt._core.router cimport Router
 from cwt._core.stream.datagram cimport DatagramFlow, Datagrams
 from cwt._core.stream.flow cimport credit_left
-from cwt._core.stream.streams cimport Streams
+from cwt._core.stream.streams cimport SendGroup, Streams
 from cwt._core.versions cimport Versions
 from cwt._core.wire.cursor cimport varint_length
 from cwt._core.wire.frame cimport (
@@ -826,8 +826,19 @@ cdef class Connection(Router):
         return bool(self.streams.acked(stream_id))
 
     def stream_priority(self, uint64_t stream_id, int urgency=3, bint incremental=True):
-        """Send streams of lower *urgency* (0 to 7) first; *incremental* ones in turn (RFC 9218)."""
+        """Send streams of lower *urgency* (0 to 7) first; *incremental* ones in turn, the others in the order
+        of their IDs (RFC 9218 Section 10)."""
         self.streams.prioritize(stream_id, urgency, incremental)
+
+    def send_group(self, int urgency=3):
+        """A group whose streams are sent by their order (``stream_order``); it takes turns with other groups
+        and streams of its *urgency* (0 to 7)."""
+        return self.streams.make_group(urgency)
+
+    def stream_order(self, uint64_t stream_id, SendGroup group or None, int64_t order=0):
+        """Put a stream into *group* of this connection: there the highest *order* goes first, and streams of
+        the same one take turns.  With None, and with ``stream_priority``, it leaves the group it is in."""
+        self.streams.order(stream_id, group, order)
 
     def readable(self):
         """IDs of the streams with news to read since the last call."""

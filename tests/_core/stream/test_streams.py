@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from cwt._core.connection import Connection
@@ -258,3 +260,161 @@ def test_limits_can_be_read() -> None:
     assert server.peer_streams_available() == 255
     with pytest.raises(ValueError, match="not been opened"):
         server.stream_credit(400)
+
+
+def test_those_in_order_go_by_their_ids() -> None:
+    # RFC 9218 Section 10, in whatever order the application writes.
+    client, server = quiet()
+    ids = [server.open_stream() for _ in range(6)]
+    for stream_id in random.Random(1).sample(ids, 6):
+        assert stream_id is not None
+        server.stream_priority(stream_id, 3, False)
+        server.stream_send(stream_id, bytes(1500))
+    client.collect()
+    assert order(client) == ids
+
+
+# Groups.
+
+
+def grouped(
+    client: RawClient, server: Connection, orders: list[int], size: int = 3000
+) -> list[int]:
+    group = server.send_group()
+    ids = three(client, server, size)[: len(orders)]
+    for stream_id, each in zip(ids, orders, strict=True):
+        server.stream_order(stream_id, group, each)
+    assert len(group) == len(orders)
+    return ids
+
+
+def test_the_highest_order_goes_first() -> None:
+    client, server = quiet()
+    first, second, third = grouped(client, server, [-5, 1 << 62, 0])
+    client.collect()
+    assert order(client) == [second, third, first]
+
+
+def test_a_new_first_one_goes_before_the_rest_of_others() -> None:
+    client, server = quiet(initial_max_data=200_000, initial_max_stream_data_bidi_remote=100_000)
+    group = server.send_group()
+    low, high = server.open_stream(), server.open_stream()
+    assert low is not None
+    assert high is not None
+    server.stream_order(low, group, 1)
+    server.stream_order(high, group, 2)
+    server.stream_send(low, bytes(60_000))
+    client.collect()
+    server.stream_send(high, bytes(3000))
+    deliver(client)
+    assert order(client) == [low, high, low]
+
+
+def test_those_of_the_same_order_take_turns() -> None:
+    client, server = quiet(initial_max_data=200_000, initial_max_stream_data_bidi_remote=50_000)
+    ids = grouped(client, server, [7, 7, 7], 40_000)
+    deliver(client)
+    assert order(client) == ids * 3
+
+
+def test_groups_take_turns() -> None:
+    client, server = quiet(initial_max_data=400_000, initial_max_stream_data_bidi_remote=50_000)
+    first = grouped(client, server, [1, 2, 3], 20_000)
+    second = grouped(client, server, [1, 2, 3], 20_000)
+    alone = server.open_stream()
+    assert alone is not None
+    server.stream_send(alone, bytes(40_000))
+    deliver(client)
+    turns = order(client)
+    # The groups have equal parts of what is sent: the best of each, and the stream of no group.
+    assert set(turns[:3]) == {first[2], second[2], alone}
+    assert [each for each in dict.fromkeys(turns) if each in first] == first[::-1]
+    assert [each for each in dict.fromkeys(turns) if each in second] == second[::-1]
+
+
+def test_leaving_a_group() -> None:
+    client, server = quiet()
+    ids = grouped(client, server, [1, 2, 3])
+    server.stream_order(ids[2], None)
+    server.stream_priority(ids[0], 0)
+    client.collect()
+    assert order(client)[0] == ids[0]
+    assert set(order(client)) == set(ids)
+
+
+def test_streams_that_end_leave_their_group() -> None:
+    client, server = quiet()
+    group = server.send_group(5)
+    assert group.urgency == 5
+    for _ in range(20):
+        stream_id = server.open_stream(False)
+        assert stream_id is not None
+        server.stream_order(stream_id, group, stream_id)
+        server.stream_send(stream_id, b"x", True)
+    client.collect()
+    client.send(ONE_RTT, ack(client.largest[ONE_RTT], client.largest[ONE_RTT]))
+    assert server.stats().streams == 0
+    assert len(group) == 0
+
+
+def test_a_group_is_for_its_connection() -> None:
+    _, server = quiet()
+    _, other = quiet()
+    stream_id = server.open_stream()
+    assert stream_id is not None
+    with pytest.raises(ValueError, match="another connection"):
+        server.stream_order(stream_id, other.send_group())
+    with pytest.raises(ValueError, match="urgency"):
+        server.send_group(8)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_groups_as_a_model_has_them(seed: int) -> None:
+    # Each frame is of the best stream of its group; nothing is forgotten, whatever changes meanwhile.
+    rng = random.Random(seed)
+    client, server = quiet(
+        initial_max_data=1 << 24,
+        initial_max_stream_data_bidi_remote=1 << 20,
+        initial_max_streams_bidi=100,
+    )
+    groups = [server.send_group(rng.randrange(8)) for _ in range(3)]
+    ids = [server.open_stream() for _ in range(40)]
+    place: dict[int, tuple[int | None, int]] = {}
+    written = dict.fromkeys(ids, 0)
+    for _ in range(60):
+        for stream_id in rng.sample(ids, 8):
+            assert stream_id is not None
+            what = rng.random()
+            if what < 0.3:
+                index = rng.choice([None, 0, 1, 2])
+                each = rng.randrange(-3, 4)
+                server.stream_order(stream_id, None if index is None else groups[index], each)
+                place[stream_id] = (index, each)
+            elif what < 0.4:
+                server.stream_priority(stream_id, rng.randrange(8), rng.random() < 0.5)
+                place.pop(stream_id, None)
+            else:
+                written[stream_id] += server.stream_send(stream_id, bytes(rng.randrange(1, 5000)))
+        waiting = {s: written[s] - received(client, s) for s in ids if s is not None}
+        before = len(client.frames(0x08))
+        client.collect()
+        for entry in client.frames(0x08)[before:]:
+            index, each = place.get(entry[1], (None, 0))
+            if index is not None:
+                better = [
+                    s
+                    for s, (other, higher) in place.items()
+                    if other == index and higher > each and waiting[s] > 0
+                ]
+                assert not better
+            waiting[entry[1]] -= len(entry[3])
+        if rng.random() < 0.5:
+            client.send(ONE_RTT, ack(client.largest[ONE_RTT], client.largest[ONE_RTT]))
+    deliver(client)
+    for stream_id in ids:
+        assert stream_id is not None
+        assert received(client, stream_id) == written[stream_id]
+
+
+def received(client: RawClient, stream_id: int) -> int:
+    return max((e[2] + len(e[3]) for e in client.frames(0x08) if e[1] == stream_id), default=0)

@@ -1,13 +1,21 @@
 """Streams: identifiers, limits, scheduling (RFC 9000 Sections 2, 4 and 19.4 to 19.14)."""
 
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from cwt._core.stream.flow cimport ReceiveWindow, SendCredit
 from cwt._core.stream.recv cimport ReceivePart
-from cwt._core.stream.schedule cimport Link, Schedule
+from cwt._core.stream.schedule cimport Group, Link, Schedule
 from cwt._core.stream.send cimport SendPart
 from cwt._core.wire.frame cimport DataFrame, FrameRecord, PacketBuilder, StreamControl
 from cwt._core.wire.ranges cimport RangeSet
+
+
+cdef class SendGroup:
+    cdef Group group
+    cdef uint32_t joined                     # streams that are in it
+    cdef void* owner                         # the Streams it is for
+
+    cdef int join(self) except -1
 
 
 cdef class Stream:
@@ -19,6 +27,7 @@ cdef class Stream:
     cdef uint8_t readable_listed
     cdef uint8_t writable_listed
     cdef uint8_t early                       # received something in 0-RTT
+    cdef SendGroup group                     # whose streams are sent in order; None for none
     cdef uint8_t held                        # of ours, beyond the limit that came when 0-RTT was refused
 
 
@@ -27,6 +36,7 @@ cdef class Streams:
     cdef dict by_id
     cdef Stream latest                       # the one found last
     cdef Schedule schedule                   # of streams with data to send
+    cdef list sequences                      # groups of those that are not incremental, by urgency; or None
     cdef list control                        # streams with control frames to send
     cdef list readable_list, writable_list
     cdef SendCredit credit                   # of the connection
@@ -105,6 +115,9 @@ cdef class Streams:
     cdef int _reset(self, Stream stream, uint64_t code, uint64_t reliable) except -1
     cdef uint64_t capacity(self, uint64_t stream_id) except? 0
     cdef bint acked(self, uint64_t stream_id) except -1
+    cdef SendGroup make_group(self, int urgency)
+    cdef int order(self, uint64_t stream_id, SendGroup group, int64_t order) except -1
+    cdef int _arrange(self, Stream stream, SendGroup group, int64_t order) except -1
     cdef int prioritize(self, uint64_t stream_id, int urgency, bint incremental) except -1
     cdef list take_readable(self)
     cdef list take_writable(self)

@@ -3,8 +3,9 @@
 cimport cython
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.mem cimport PyMem_Free, PyMem_Realloc
 from cpython.object cimport PyObject
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from cwt._core.stream.flow cimport (
     credit_blocked, credit_left, credit_raise, window_is_low, window_open, window_raise,
@@ -31,6 +32,48 @@ cdef uint64_t MAX_STREAMS = <uint64_t>1 << 60
 
 @cython.final
 @cython.no_gc
+cdef class SendGroup:
+    """Streams that are sent in an order of their own, and have one turn among the others of a connection.
+
+    ``Connection.send_group`` makes them.
+    """
+
+    def __cinit__(self):
+        self.group.link.owner = <PyObject*>self
+        self.group.link.place = UNLISTED
+        self.group.link.urgency = 3
+        self.group.link.incremental = True
+        self.group.link.is_group = True
+
+    def __dealloc__(self):
+        PyMem_Free(self.group.members)
+
+    def __len__(self):
+        """How many streams belong to it."""
+        return self.joined
+
+    @property
+    def urgency(self):
+        """Of its streams (RFC 9218 Section 4.1)."""
+        return self.group.link.urgency
+
+    cdef int join(self) except -1:
+        # Room for one more, so that none is wanting when it has data.
+        cdef Link** members
+        cdef uint32_t room
+        if self.joined == self.group.room:
+            room = max(2 * self.group.room, <uint32_t>8)
+            members = <Link**>PyMem_Realloc(self.group.members, room * sizeof(Link*))
+            if members == NULL:
+                raise MemoryError
+            self.group.members = members
+            self.group.room = room
+        self.joined += 1
+        return 0
+
+
+@cython.final
+@cython.no_gc
 @cython.freelist(64)
 cdef class Stream:
     """One stream: its two parts, and the lists and queues it is in."""
@@ -40,6 +83,8 @@ cdef class Stream:
         self.link.place = UNLISTED
         self.link.urgency = 3
         self.link.incremental = True
+        self.link.is_group = False
+        self.link.group = NULL
 
 
 @cython.final
@@ -348,6 +393,8 @@ cdef class Streams:
         if self.latest is stream:
             self.latest = None
         schedule_remove(&self.schedule, &stream.link)
+        if stream.group is not None:
+            self._arrange(stream, None, 0)
         if <bint>(stream.id & 1) != self.is_client:
             return 0
         if uni:
@@ -756,11 +803,58 @@ cdef class Streams:
             raise ValueError(f"urgency must be 0 to {URGENCIES - 1}, not {urgency}")
         if stream is None:
             return 0
+        if stream.group is not None:
+            self._arrange(stream, None, 0)
         link = &stream.link
         link.incremental = incremental
         link.urgency = <uint8_t>urgency
         if link.place != UNLISTED:
             schedule_put(&self.schedule, link, FREE if link.place < FRESH else FRESH)
+        if not incremental:
+            # Those of an urgency one after the other, by their ID (RFC 9218 Section 10).
+            if self.sequences is None:
+                self.sequences = [None] * URGENCIES
+            if self.sequences[urgency] is None:
+                self.sequences[urgency] = self.make_group(urgency)
+                (<SendGroup>self.sequences[urgency]).group.link.incremental = False
+            self._arrange(stream, self.sequences[urgency], -<int64_t>stream_id)
+        return 0
+
+    cdef SendGroup make_group(self, int urgency):
+        cdef SendGroup group
+        if not 0 <= urgency < URGENCIES:
+            raise ValueError(f"urgency must be 0 to {URGENCIES - 1}, not {urgency}")
+        group = SendGroup.__new__(SendGroup)
+        group.owner = <void*>self
+        group.group.link.urgency = <uint8_t>urgency
+        return group
+
+    cdef int order(self, uint64_t stream_id, SendGroup group, int64_t order) except -1:
+        cdef Stream stream = self._known(stream_id)
+        if group is not None and group.owner != <void*>self:
+            raise ValueError("the group belongs to another connection")
+        if stream is None:
+            return 0
+        return self._arrange(stream, group, order)
+
+    cdef int _arrange(self, Stream stream, SendGroup group, int64_t order) except -1:
+        # Into *group*, or out of all groups.
+        cdef Link* link = &stream.link
+        cdef uint8_t place = link.place
+        if group is not None and group is not stream.group:
+            group.join()
+        schedule_remove(&self.schedule, link)
+        if stream.group is not None and group is not stream.group:
+            stream.group.joined -= 1
+        stream.group = group
+        link.order = order
+        link.group = NULL
+        if group is not None:
+            link.group = &group.group
+            link.urgency = group.group.link.urgency
+            link.incremental = True
+        if place != UNLISTED:
+            schedule_put(&self.schedule, link, FREE if place < FRESH else FRESH)
         return 0
 
     cdef list take_readable(self):
