@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from cwt.tls.context import ClientAuth
     from cwt.tls.credentials import ServerNames
     from cwt.tls.public_keys import PublicKeySource, VerifyKeyCallback
+    from cwt.tls.replay import FirstUse
     from cwt.tls.sessions import SessionCache
     from cwt.tls.verification import VerifyCallback
 
@@ -141,6 +142,8 @@ class Config:
         session_cache: SessionCache | None = None,
         ticket_keys: Sequence[bytes] | Callable[[], Sequence[bytes]] = (),
         early_data: bool = False,
+        early_data_window: float = 10.0,
+        early_data_store: FirstUse | None = None,
         early_data_context: bytes = b"",
         random: Callable[[int], bytes] = os.urandom,
         **limits: Any,
@@ -171,6 +174,8 @@ class Config:
         self.session_cache = session_cache
         self.ticket_keys = ticket_keys
         self.early_data = early_data
+        self.early_data_window = early_data_window
+        self.early_data_store = early_data_store
         self.early_data_context = early_data_context
         self.random = random
         self._identities: list[Identity] = []
@@ -244,6 +249,8 @@ class Config:
                 cipher_suites=self.cipher_suites,
                 groups=self.groups,
                 early_data=self.early_data,
+                early_data_window=self.early_data_window,
+                early_data_store=self.early_data_store,
                 early_data_context=self.early_data_context,
             )
         return self._server

@@ -6,6 +6,8 @@ import time
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from cwt._core.connection import Connection
 from cwt._core.wire import packet as packets
@@ -18,6 +20,7 @@ from tests._core.raw_peer import (
     INITIAL,
     NAME,
     ONE_RTT,
+    PADDING,
     PING,
     ZERO_RTT,
     EarlyServer,
@@ -138,6 +141,24 @@ def test_limits_hold(payload: bytes, code: Code) -> None:
     client = EarlyServer().greeted()
     client.send(ZERO_RTT, payload, number_length=4)
     assert client.close_code == code
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.binary(max_size=60), min_size=1, max_size=4), st.integers(1, 4))
+def test_no_payload_gets_out_of_the_connection(payloads: list[bytes], number_length: int) -> None:
+    early = EarlyServer()
+    client = early.greeted()
+    for payload in payloads:
+        client.inject(client.packet(ZERO_RTT, payload + PADDING * 4, number_length=number_length))
+    client.collect()
+    server = server_of(client)
+    assert getattr(server.termination, "code", None) != Code.INTERNAL_ERROR
+    for stream_id in server.readable():
+        server.stream_peek(stream_id, 100)
+    if client.closed is None and not server.is_draining:
+        finish(client)
+    client.advance(60)
+    assert early.endpoint.connections == 0
 
 
 def test_a_client_may_close_in_early_data() -> None:
