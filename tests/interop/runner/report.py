@@ -97,7 +97,7 @@ def _reasons(results: Results, status: str) -> list[str]:
             outcome = results.get(client, server, name)
             if outcome is not None and outcome.status == status:
                 found.setdefault(outcome.reason, []).append(f"{name} ({client} → {server})")
-    return [f"- {reason}: {', '.join(where)}" for reason, where in found.items()]
+    return [f"- {reason}: {', '.join(where)}" for reason, where in found.items() if reason]
 
 
 def document(results: Results, versions: Mapping[str, str]) -> str:
@@ -105,6 +105,7 @@ def document(results: Results, versions: Mapping[str, str]) -> str:
     listed = ", ".join(f"{name} {version}" for name, version in versions.items())
     failed = _reasons(results, FAILED) or ["None."]
     unsupported = _reasons(results, UNSUPPORTED) or ["None."]
+    unsteady = _reasons(results, PASSED) or ["None."]
     return f"""# Interoperability
 
 The cases of the [QUIC interop runner](https://github.com/quic-interop/quic-interop-runner), run by
@@ -126,6 +127,10 @@ the runner's contract for use with the real one.  The other peers are small prog
 ## Failed
 
 {chr(10).join(failed)}
+
+## Passed, but not at first
+
+{chr(10).join(unsteady)}
 
 ## Not supported
 
