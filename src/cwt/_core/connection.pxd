@@ -4,9 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from cwt._core.assembler cimport Assembler
 from cwt._core.observer cimport Observer
-from cwt._core.path cimport Path
-from cwt._core.router cimport Router
-from cwt._core.stream.datagram cimport DatagramFlow
+from cwt._core.verbs cimport Verbs
 
 cdef inline int64_t nanoseconds(double seconds) noexcept nogil:
     # Rounded, so that a deadline told in seconds is reached when the caller says it is.
@@ -24,10 +22,9 @@ cdef class Host:
     cdef bytes new_token(self, object remote, uint32_t version)
 
 
-cdef class Connection(Router):
+cdef class Connection(Verbs):
     cdef Host host
     cdef int64_t handshake_deadline
-    cdef int64_t now                         # as it was told last
     cdef bint started
     cdef bint processing                     # a datagram is being read
     cdef public object user_data
@@ -37,15 +34,12 @@ cdef class Connection(Router):
     cdef Observer observer                   # turns what happens into the qlog; None without one
     cdef bytes reset_token                   # of the peer, as the host knows it
 
-    cdef Path _try_path(self, object local, object remote)
     cdef int take_reset(self, int64_t now) except -1
     cdef object _new_tls(self, bytes source_cid, bytes reset_token)
     cdef int _join_intake(self) except -1
     cdef Assembler _make_assembler(self)
     cdef void _tick(self, int64_t now) noexcept
     cdef int _trace_to(self, object writer, str level, str title, str description, str wall_clock) except -1
-    cdef int _wake(self) except -1
-    cdef int _tell(self) except -1
     cdef int receive(
         self, uint8_t* data, size_t length, size_t segment_size, object remote, object local,
         int ecn, int64_t now
@@ -62,5 +56,3 @@ cdef class Connection(Router):
     cdef int64_t next_timeout(self, int64_t now) noexcept
     cdef int timeout_at(self, int64_t now) except -1
     cdef int _run_timers(self, int64_t now) except -1
-    cdef int _wake_for_credit(self) except -1
-    cdef int64_t _dgram_limit(self, DatagramFlow flow) except? -1

@@ -1,45 +1,32 @@
 """One connection: joins the parts, keeps their time, and is their public face (RFC 9000)."""
 
 cimport cython
-from cpython.buffer cimport PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from cwt._core.assembler cimport Assembler
 from cwt._core.cid cimport LocalIds, RemoteIds
-from cwt._core.closing cimport CLOSED, CLOSING, Closing, DRAINING, OPEN
-from cwt._core.crypto.aead cimport TAG_LENGTH
+from cwt._core.closing cimport CLOSED, Closing, OPEN
 from cwt._core.handshake cimport Handshake
 from cwt._core.idle cimport IdleTimer
 from cwt._core.intake cimport Intake, SHORT_CID_LENGTH
 from cwt._core.keyring cimport MAX_BATCH, Keyring
 from cwt._core.observer cimport Observer
-from cwt._core.path cimport Path
+from cwt._core.parameters cimport min_ack_delay, parameters_of
 from cwt._core.paths cimport Paths
 from cwt._core.qlog.trace cimport Trace
 from cwt._core.recovery.ack_frequency cimport AckFrequency
 from cwt._core.recovery.acks cimport AckTracker, AckTrackers
-from cwt._core.recovery.ecn cimport Ecn
 from cwt._core.recovery.loss cimport LossRecovery
 from cwt._core.recovery.mtu cimport MAX_DATAGRAM
-from cwt._core.recovery.rtt cimport RttEstimator
-from cwt._core.router cimport Router
-from cwt._core.stream.datagram cimport DatagramFlow, Datagrams
-from cwt._core.stream.flow cimport credit_left
-from cwt._core.stream.streams cimport SendGroup, Streams
+from cwt._core.stream.datagram cimport Datagrams
+from cwt._core.stream.streams cimport Streams
+from cwt._core.verbs cimport Verbs
 from cwt._core.versions cimport Versions
-from cwt._core.wire.cursor cimport varint_length
-from cwt._core.wire.frame cimport (
-    DATA_BLOCKED, PATH_CHALLENGE, RESET_STREAM, STOP_SENDING, STREAMS_BLOCKED_BIDI, STREAMS_BLOCKED_UNI,
-    STREAM_DATA_BLOCKED,
-)
 from cwt._core.wire.packet cimport VERSION_1
 
-from cwt._core.wire.params import TransportParameters, encode_preferred_address
-from cwt._types import DatagramStats, SendInfo, Stats
-from cwt.errors import (
-    ApplicationError, DatagramTooLarge, HandshakeError, IdleTimeout, MigrationError, TransportError,
-    TransportErrorCode,
-)
+from cwt._core.wire.params import encode_preferred_address
+from cwt._types import SendInfo
+from cwt.errors import HandshakeError, IdleTimeout, TransportError, TransportErrorCode
 
 cdef enum:
     MAX_BATCH_BYTES = MAX_DATAGRAM
@@ -50,11 +37,6 @@ cdef uint32_t first_version(object config) except 0:
     if config.initial_version is not None:
         return config.initial_version
     return VERSION_1 if VERSION_1 in config.versions else config.versions[0]
-
-
-cdef uint64_t min_ack_delay(object config) except? 0:
-    # Microseconds: event loops wake with about a millisecond's precision.
-    return min(1000, int(config.max_ack_delay * 1000) * 1000)
 
 
 cdef object internal_error(object cause):
@@ -94,7 +76,7 @@ cdef class Host:
 
 
 @cython.final
-cdef class Connection(Router):
+cdef class Connection(Verbs):
     """A QUIC connection without sockets or clocks.
 
     In, from the network: ``recv``.  In, from the clock: ``on_timeout``.  In, from the application: the
@@ -219,35 +201,13 @@ cdef class Connection(Router):
         return assembler
 
     def _own_params(self, source_cid, reset_token):
-        config = self.config
-        params = TransportParameters(
-            initial_source_connection_id=source_cid,
-            max_idle_timeout=int(config.max_idle_timeout * 1000),
-            max_udp_payload_size=config.max_recv_udp_payload_size,
-            initial_max_data=config.initial_max_data,
-            initial_max_stream_data_bidi_local=config.initial_max_stream_data,
-            initial_max_stream_data_bidi_remote=config.initial_max_stream_data,
-            initial_max_stream_data_uni=config.initial_max_stream_data,
-            initial_max_streams_bidi=config.initial_max_streams_bidi,
-            initial_max_streams_uni=config.initial_max_streams_uni,
-            ack_delay_exponent=config.ack_delay_exponent,
-            max_ack_delay=int(config.max_ack_delay * 1000),
-            active_connection_id_limit=config.active_connection_id_limit,
-            max_datagram_frame_size=config.max_datagram_frame_size,
-            disable_active_migration=config.disable_active_migration,
-        )
+        params = parameters_of(self.config, self.random)
+        params.initial_source_connection_id = source_cid
         if not self.is_client:
             params.original_destination_connection_id = self.intake.original_destination
             params.stateless_reset_token = reset_token
             params.preferred_address = self._preferred_address()
             params.retry_source_connection_id = self.intake.retry_source
-        if config.ack_frequency:
-            params.min_ack_delay = params.early_min_ack_delay = min_ack_delay(config)
-        if config.grease:
-            noise = self.random(4)
-            params.unknown[31 * (noise[0] << 8 | noise[1]) + 27] = noise[: noise[2] % 5]
-            params.grease_quic_bit = True
-        params.reset_stream_at = params.early_reset_stream_at = True
         self.own_params = params
         return params
 
@@ -288,191 +248,6 @@ cdef class Connection(Router):
     def qlog(self):
         """The qlog of this connection, for events of the layers above; None without one."""
         return self.trace
-
-    # What is known
-
-    @property
-    def version(self):
-        """The QUIC version in use, which may change while the handshake goes on (RFC 9368)."""
-        return self.versions.chosen
-
-    @property
-    def application_proto(self):
-        """The ALPN protocol that was agreed (RFC 7301), or None."""
-        return self.handshake.tls.alpn
-
-    @property
-    def server_name(self):
-        """The server name of the handshake (SNI), or None."""
-        return self.handshake.tls.server_name
-
-    @property
-    def peer_cert_chain(self):
-        """The peer's certificates in DER, leaf first."""
-        return list(self.handshake.tls.peer_certificates)
-
-    @property
-    def peer_public_key(self):
-        """The raw public key (DER) of a peer that has no certificate (RFC 7250), or None."""
-        return self.handshake.tls.peer_public_key
-
-    @property
-    def peer_cert(self):
-        """The peer's certificate in DER, or None."""
-        chain = self.handshake.tls.peer_certificates
-        return chain[0] if chain else None
-
-    @property
-    def tls(self):
-        """The TLS handshake object."""
-        return self.handshake.tls
-
-    @property
-    def can_open_streams(self):
-        """Whether application data can be sent; a server can with its first flight ("0.5-RTT"), a client
-        that has early data (0-RTT) at once."""
-        return self.closing.state == OPEN and self.keys.can_write(2) and (
-            self.peer_params is not None or self.early_params is not None
-        )
-
-    @property
-    def is_confirmed(self):
-        """Whether the handshake is confirmed (RFC 9001 Section 4.1.2)."""
-        return self.handshake.confirmed
-
-    @property
-    def is_closed(self):
-        """Whether the connection is over and can be forgotten."""
-        return self.closing.state == CLOSED
-
-    @property
-    def is_draining(self):
-        """Whether the connection is closing or draining (RFC 9000 Section 10.2)."""
-        return self.closing.state == CLOSING or self.closing.state == DRAINING
-
-    @property
-    def is_resumed(self):
-        """Whether a TLS session was resumed (RFC 8446 Section 2.2)."""
-        return bool(self.handshake.tls.is_resumed)
-
-    @property
-    def is_in_early_data(self):
-        """Whether 0-RTT is under way: a client can send before the server has decided of it, a server has
-        accepted it and the handshake is not complete, so that it may be a replay (RFC 9001 Section 9.2)."""
-        if self.is_client:
-            return self.keys.write_early is not None
-        return self.keys.read_early is not None and not self.handshake.complete
-
-    @property
-    def early_data_accepted(self):
-        """Whether the server took 0-RTT; None when none was offered, or it has not decided.
-
-        What a client wrote early and the server refused is sent again in 1-RTT, on the same streams.
-        """
-        return self.handshake.tls.early_data_accepted
-
-    @property
-    def early_data_reason(self):
-        """Why 0-RTT was accepted or refused, in words; None when none was offered, or not yet."""
-        return self.handshake.tls.early_data_reason
-
-    @property
-    def early_session_data(self):
-        """A client's: what ``remember`` was given in the connection whose session 0-RTT is sent with."""
-        return self.handshake.tls.early_session_data if self.is_client else b""
-
-    def remember(self, bytes data not None):
-        """Keep *data* with the sessions of this client connection, for 0-RTT with one of them.
-
-        It is for what the application has to know of the server before that can say it, such as SETTINGS of
-        HTTP/3 (RFC 9114 Section 7.2.4.2).  Does nothing without a session cache.
-        """
-        if self.is_client:
-            self.handshake.tls.remember(data)
-
-    def stream_early(self, uint64_t stream_id):
-        """Whether some of what a server received on the stream came in 0-RTT.
-
-        Until ``is_established`` it may be a replay of what another connection sent, by somebody who recorded
-        that: nothing may be done then that does harm when it is done twice (RFC 8470).
-        """
-        return bool(self.streams.is_early(stream_id))
-
-    @property
-    def termination(self):
-        """The exception that says why the connection ends or ended, or None."""
-        return self.closing.error
-
-    @property
-    def peer_error(self):
-        """``termination`` when the peer closed, else None."""
-        return self.closing.error if getattr(self.closing.error, "remote", False) else None
-
-    @property
-    def local_error(self):
-        """``termination`` when this side closed, else None."""
-        return None if getattr(self.closing.error, "remote", True) else self.closing.error
-
-    @property
-    def local_address(self):
-        """Our address on the path in use."""
-        return self.paths.current.local
-
-    @property
-    def remote_address(self):
-        """The peer's address on the path in use."""
-        return self.paths.current.remote
-
-    @property
-    def source_id(self):
-        """Our first connection ID still in use."""
-        return self.local_ids.first()
-
-    @property
-    def destination_id(self):
-        """The peer's connection ID in use."""
-        return self.remote_ids.cid
-
-    @property
-    def peer_transport_parameters(self):
-        """The peer's transport parameters (RFC 9000 Section 18), or None before they are known."""
-        return self.peer_params
-
-    @property
-    def key_updates(self):
-        """How many key updates there were (RFC 9001 Section 6)."""
-        return self.keys.key_updates
-
-    def stats(self):
-        """Counters and estimates (a :class:`cwt.quic.Stats`)."""
-        cdef RttEstimator rtt = self.recovery.rtt
-        cdef Ecn ecn = self.recovery.ecn
-        return Stats(
-            self.assembler.packets_sent, self.packets_received, self.recovery.packets_lost,
-            self.assembler.bytes_sent,
-            self.intake.bytes_received, self.recovery.bytes_lost, self.recovery.bytes_acked,
-            rtt.smoothed / 1e9, rtt.variation / 1e9, rtt.minimum / 1e9, rtt.latest / 1e9,
-            self.recovery.congestion.window, self.recovery.bytes_in_flight, self.recovery.pto_count,
-            self.datagrams.dropped_incoming, self.datagrams.outgoing.dropped, self.datagrams.lost,
-            len(self.streams.by_id), self.paths.current.mtu.size, ecn.name(), ecn.sent, ecn.ce,
-            self.acks.with_codepoint(0), self.acks.with_codepoint(1), self.acks.with_codepoint(2),
-            self.intake.packets_dropped, self.assembler.packets_repeated,
-            self.assembler.stream_bytes_repeated, self.datagrams.sent, self.datagrams.received,
-            self.paths.slots + 1,
-            self.streams.resets_sent, self._heard(RESET_STREAM),
-            self.streams.stops_sent, self._heard(STOP_SENDING),
-            self.streams.data_blocked_sent, self._heard(DATA_BLOCKED),
-            self.streams.stream_data_blocked_sent, self._heard(STREAM_DATA_BLOCKED),
-            self._heard(STREAMS_BLOCKED_BIDI), self._heard(STREAMS_BLOCKED_UNI),
-            self._heard(PATH_CHALLENGE), self.assembler.times_limited, self.recovery.flight_time / 1e9,
-            (self.established_at - self.started_at) / 1e9 if self.is_established else None,
-            self.keys.key_updates, bool(self.handshake.tls.early_data_accepted),
-            self.recovery.spurious_lost,
-        )
-
-    def path_stats(self):
-        """A list of :class:`cwt.quic.PathStats`, that of the path in use first."""
-        return self.paths.stats()
 
     cdef void _tick(self, int64_t now) noexcept:
         # The clock starts with the first call that tells the time.
@@ -714,287 +489,6 @@ cdef class Connection(Router):
         self.closing.close(False, error.code, error.reason, error.frame_type, error)
         self.news = True
         return 0
-
-    # The application's verbs
-
-    def close(self, uint64_t code=0, str reason="", bint app=True):
-        """Close the connection with *code* and *reason* (RFC 9000 Section 10.2).
-
-        *app* False makes it a transport error code.  Closing twice does nothing.
-        """
-        if app:
-            error = ApplicationError(code, reason, remote=False)
-        else:
-            error = TransportError(code, reason, remote=False)
-        self.closing.close(app, code, reason, 0, error)
-        self.news = True
-        self._wake()
-        self._tell()
-
-    def open_stream(self, bint bidirectional=True):
-        """The ID of a new stream, or None while the peer allows no more (RFC 9000 Section 4.6)."""
-        stream_id = self.streams.open(bidirectional)
-        if stream_id is None:
-            self._wake()
-        return stream_id
-
-    def streams_available(self, bint bidirectional=True):
-        """How many streams ``open_stream`` would give now."""
-        return self.streams.available(bidirectional)
-
-    def peer_streams_available(self, bint bidirectional=True):
-        """How many streams the peer may open now, by the limit it was last told (RFC 9000 Section 4.6)."""
-        return self.streams.peer_available(0 if bidirectional else 1)
-
-    @property
-    def send_capacity(self):
-        """Bytes of new stream data that the peer's limit for the connection leaves (RFC 9000 Section 4.1)."""
-        return credit_left(&self.streams.credit)
-
-    def stream_send(self, uint64_t stream_id, data, bint fin=False):
-        """Write *data* and, with *fin*, the end of the stream; returns the bytes taken.
-
-        It may be short, then *fin* is not taken: wait for the stream in ``writable``.  Raises
-        StreamStopped once the peer stopped reading, ValueError for a stream that cannot be written.
-        """
-        cdef Py_ssize_t taken = self.streams.write(stream_id, data, fin)
-        if taken or fin:
-            self._wake()
-        return taken
-
-    def stream_recv(self, uint64_t stream_id, size_t max_length=65536):
-        """At most *max_length* bytes and whether the stream ended: ``(bytes, fin)``; None for nothing yet.
-
-        Raises StreamReset once the peer abandoned the stream.
-        """
-        result = self.streams.read(stream_id, max_length)
-        if result is not None:
-            self._wake_for_credit()
-        return result
-
-    def stream_recv_into(self, uint64_t stream_id, buffer):
-        """Like ``stream_recv``, into a writable *buffer*: ``(count, fin)`` or None."""
-        cdef Py_buffer view
-        cdef bint fin = False
-        cdef Py_ssize_t count
-        PyObject_GetBuffer(buffer, &view, PyBUF_WRITABLE)
-        try:
-            count = self.streams.read_into(stream_id, <uint8_t*>view.buf, view.len, &fin)
-        finally:
-            PyBuffer_Release(&view)
-        if count < 0:
-            return None
-        self._wake_for_credit()
-        return count, bool(fin)
-
-    def stream_peek(self, uint64_t stream_id, size_t max_length):
-        """At most *max_length* bytes of what ``stream_recv`` would give next, which still will.
-
-        Empty when there is nothing, only the end or a reset.
-        """
-        return self.streams.peek(stream_id, max_length)
-
-    cdef int _wake_for_credit(self) except -1:
-        if self.streams.max_data_pending or self.streams.control or (
-            self.streams.limit_pending[0] or self.streams.limit_pending[1]
-        ):
-            self._wake()
-        return 0
-
-    def stream_shutdown(self, uint64_t stream_id, int direction, uint64_t code=0, *, uint64_t reliable_size=0):
-        """Stop reading (*direction* 0: STOP_SENDING) or abandon writing (1: RESET_STREAM) with *code*.
-
-        The first *reliable_size* bytes that were written still reach the peer, before it learns of the end
-        (draft-ietf-quic-reliable-stream-reset); where it does not know RESET_STREAM_AT, the reset waits
-        until they are acknowledged.  A later call may lower it.  Raises ValueError when it is more than was
-        written.
-        """
-        self.streams.shutdown(stream_id, direction == 1, code, reliable_size)
-        self._wake()
-
-    def stream_capacity(self, uint64_t stream_id):
-        """Bytes ``stream_send`` would take now."""
-        return self.streams.capacity(stream_id)
-
-    def stream_credit(self, uint64_t stream_id):
-        """Bytes of new data of the stream that the peer's limits let through now, its own and that of the
-        connection (RFC 9000 Section 4.1); what was written and not sent counts against them."""
-        return self.streams.send_credit(stream_id)
-
-    def stream_acked(self, uint64_t stream_id):
-        """Whether everything written to the stream, and its end if given, is acknowledged."""
-        return bool(self.streams.acked(stream_id))
-
-    def stream_priority(self, uint64_t stream_id, int urgency=3, bint incremental=True):
-        """Send streams of lower *urgency* (0 to 7) first; *incremental* ones in turn, the others in the order
-        of their IDs (RFC 9218 Section 10)."""
-        self.streams.prioritize(stream_id, urgency, incremental)
-
-    def send_group(self, int urgency=3):
-        """A group whose streams are sent by their order (``stream_order``); it takes turns with other groups
-        and streams of its *urgency* (0 to 7)."""
-        return self.streams.make_group(urgency)
-
-    def stream_order(self, uint64_t stream_id, SendGroup group or None, int64_t order=0):
-        """Put a stream into *group* of this connection: there the highest *order* goes first, and streams of
-        the same one take turns.  With None, and with ``stream_priority``, it leaves the group it is in."""
-        self.streams.order(stream_id, group, order)
-
-    def readable(self):
-        """IDs of the streams with news to read since the last call."""
-        return self.streams.take_readable()
-
-    def writable(self):
-        """IDs of the streams that take data again, were stopped, or became wholly acknowledged."""
-        return self.streams.take_writable()
-
-    def dgram_send(self, data, DatagramFlow flow=None):
-        """Queue a datagram (RFC 9221), one of *flow* if given; False when the queue was full and its oldest
-        one was dropped, or this one was refused (``datagram_drop``).
-
-        Raises DatagramTooLarge when *data* does not fit a packet or the peer's limit.
-        """
-        cdef int64_t limit = self._dgram_limit(flow)
-        cdef bint kept
-        if <int64_t>len(data) > limit:
-            raise DatagramTooLarge(len(data), max(limit, 0))
-        kept = self.datagrams.send(data, flow)
-        self._wake()
-        return bool(kept)
-
-    def dgram_send_many(self, datagrams, DatagramFlow flow=None):
-        """Queue each of the iterable *datagrams*; returns for how many there was room, and raises, as
-        ``dgram_send``."""
-        cdef int64_t limit = self._dgram_limit(flow)
-        cdef Py_ssize_t kept = 0
-        try:
-            for data in datagrams:
-                if <int64_t>len(data) > limit:
-                    raise DatagramTooLarge(len(data), max(limit, 0))
-                kept += self.datagrams.send(data, flow)
-        finally:
-            self._wake()
-        return kept
-
-    @property
-    def dgram_writable(self):
-        """Whether there is room to spare for datagrams: False from when half of the send queue is taken
-        until no more than a quarter is, which is news for the application."""
-        return not self.datagrams.crowded
-
-    def dgram_recv(self):
-        """The oldest received datagram of no flow, or None."""
-        return self.datagrams.recv()
-
-    def dgram_flow(self, uint64_t id):
-        """A queue of its own for received datagrams that begin with *id* as a varint, without it.
-
-        Until its ``close``; ``dgram_ready`` tells of news.  ValueError when *id* has one already.
-        """
-        return self.datagrams.open(id)
-
-    def dgram_stats(self):
-        """What became of datagrams (a :class:`cwt.quic.DatagramStats`)."""
-        cdef Datagrams datagrams = self.datagrams
-        return DatagramStats(
-            datagrams.sent, datagrams.received, datagrams.lost, datagrams.overflowed_outgoing(),
-            datagrams.outgoing.expired, datagrams.too_large, datagrams.dropped_incoming,
-            datagrams.expired_incoming,
-        )
-
-    def dgram_ready(self):
-        """The flows that received something since the last call."""
-        return self.datagrams.take_ready() if self.datagrams.ready else []
-
-    def dgram_max_writable_len(self, DatagramFlow flow=None):
-        """The largest datagram that can be sent now, as one of *flow* if given; 0 when the peer takes
-        none."""
-        return max(self._dgram_limit(flow), 0)
-
-    cdef int64_t _dgram_limit(self, DatagramFlow flow) except? -1:
-        # -1 when not even an empty one can be sent.
-        cdef int64_t limit = min(self.peer_max_datagram_frame_size, <uint64_t>MAX_BATCH_BYTES), fits
-        if limit < 2:
-            return -1
-        # Short header, longest packet number, tag, frame type.
-        fits = self.paths.current.mtu.size - 1 - self.remote_ids.current.length - 4 - TAG_LENGTH - 1
-        limit = min(limit - 1, fits)
-        return limit if flow is None else limit - <int64_t>varint_length(flow.id)
-
-    # Paths
-
-    cdef Path _try_path(self, object local, object remote):
-        cdef Path path
-        if not self.is_client:
-            raise MigrationError("only clients migrate; a server names a preferred_address")
-        if self.closing.state != OPEN or not self.handshake.confirmed:
-            raise MigrationError("the connection is not established, or ends")
-        path = self.paths.try_path(local, remote)
-        self._wake()
-        return path
-
-    def probe_path(self, local, remote=None):
-        """A client: find out whether the peer is reached from *local* (RFC 9000 Section 8.2), without use of it
-        yet.
-
-        ``path_event_next`` tells what came of it.  *remote* is the server's address, its own or the one it
-        prefers; None for the one in use.  Raises MigrationError when that must not be tried.
-        """
-        self._try_path(local, remote)
-
-    def migrate(self, local, remote=None):
-        """A client: use the path from *local*, once it is validated (RFC 9000 Section 9.2).
-
-        That is at once after a ``probe_path`` that succeeded.  When validation fails, everything stays as
-        it is.  ``path_event_next`` tells which.  Raises MigrationError as ``probe_path``.
-        """
-        cdef Path path = self._try_path(local, remote)
-        self.paths.migrate(path, self.now)
-        self._wake()
-        self._tell()
-
-    def path_event_next(self):
-        """What happened to a path, the oldest :class:`cwt.quic.PathEvent` not taken yet; or None.
-
-        A few are kept; then the oldest is dropped.
-        """
-        if not self.paths.events:
-            return None
-        return self.paths.events.pop(0)
-
-    def paths_iter(self):
-        """``(local, remote)`` of each path, the one in use first."""
-        return iter([((<Path>path).local, (<Path>path).remote) for path in self.paths.all()])
-
-    def is_path_validated(self, local, remote):
-        """Whether the peer is known to be reached between these addresses."""
-        cdef Path path = self.paths.find(remote, local)
-        return path is not None and bool(path.validated)
-
-    @property
-    def source_ids(self):
-        """Our connection IDs that the peer may use, oldest first; a driver routes by them."""
-        return self.local_ids.all()
-
-    @property
-    def available_dcids(self):
-        """How many connection IDs the peer gave us for other paths."""
-        return self.remote_ids.unused()
-
-    def initiate_key_update(self):
-        """Use new keys from now on (RFC 9001 Section 6); False while the last update is unconfirmed."""
-        if not self.handshake.confirmed:
-            return False
-        return bool(self.keys.update(self.recovery.application.next))
-
-    def ping(self):
-        """Ask the peer for an acknowledgement."""
-        self.idle.ping_pending = True
-        self._wake()
-
-    def export_keying_material(self, bytes label not None, bytes context not None, size_t length):
-        """Keying material of the TLS exporter (RFC 8446 Section 7.5)."""
-        return self.handshake.tls.export_keying_material(label, context, length)
 
 
 cdef int64_t earlier(int64_t a, int64_t b) noexcept nogil:
