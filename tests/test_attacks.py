@@ -799,17 +799,20 @@ def other_client(endpoint: Any) -> RawClient:
     return other
 
 
-def test_an_unforeseen_exception_ends_its_own_connection() -> None:
+def test_an_unforeseen_exception_ends_its_own_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     endpoint = server_endpoint()
     other = other_client(endpoint)
     client = RawClient(endpoint, answer=False)
     client.send_tls()
     [connection] = endpoint.ready()
 
-    def receive(level: int, data: bytes) -> None:
+    def receive(tls: object, level: int, data: bytes) -> None:
+        assert tls is connection.tls
         raise Broken("secret detail")
 
-    connection.tls.receive = receive
+    monkeypatch.setattr(type(connection.tls), "receive", receive)
     client.collect()
     client.send(HANDSHAKE, crypto(0, b"x"))
     assert client.closed is not None

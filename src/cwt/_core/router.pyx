@@ -331,9 +331,9 @@ cdef class Router(PacketHandler):
                 raise violation("HANDSHAKE_DONE before the handshake was", type)
             self._confirm()
         else:
-            if not self.is_client:
-                raise violation("a client sent NEW_TOKEN", type)
             ok = read_new_token(r, &data)
+            if ok and not self.is_client:
+                raise violation("a client sent NEW_TOKEN", type)
             if ok:
                 self.handshake.tls.put_token(data.data[:data.length], self.versions.chosen)
         if not ok:
