@@ -75,3 +75,15 @@ def test_estimates_stay_within_the_samples(samples: list[tuple[int, int, bool]])
         assert min(seen) - len(seen) <= rtt.smoothed <= max(seen)
         assert rtt.variation >= 0
         assert rtt.pto(True) > rtt.smoothed
+
+
+def test_in_the_handshake_a_sample_of_a_repeated_ack_does_not_last() -> None:
+    # The first ACK was lost and came again with the peer's probe, a second later.
+    rtt = RttEstimator(333 * MS)
+    rtt.sample(1020 * MS, 0, False)
+    rtt.sample(20 * MS, 0, False)
+    assert (rtt.smoothed, rtt.minimum) == (20 * MS, 20 * MS)
+    assert rtt.pto(False) == 60 * MS
+    rtt.sample(9 * MS, 0, True)
+    assert rtt.smoothed > 18 * MS  # afterwards RFC 9002 alone counts
+    assert rtt.minimum == 9 * MS

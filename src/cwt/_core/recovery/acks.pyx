@@ -129,8 +129,6 @@ cdef class AckTracker:
         if count == 0 or not can_record(p):
             return False
         delay = <uint64_t>max(now - self.largest_time, <int64_t>0) // 1000 >> self.delay_exponent
-        if self.max_delay == 0:
-            delay = 0
         space = room(w)
         size = 1 + 8 + varint_length(delay) + 1 + 8 + (24 if self.has_ecn else 0)
         if space < size:

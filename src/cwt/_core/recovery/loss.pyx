@@ -196,7 +196,7 @@ cdef class LossRecovery:
             if not self.rtt.has_sample:
                 self.first_sample_time = now
             self.rtt.sample(
-                now - largest_time, delay if space == 2 else 0, self.handshake_confirmed
+                now - largest_time, delay if space else 0, self.handshake_confirmed
             )
             self.congestion.on_rtt_sample(ack.largest, s.next, self.rtt)
         self._detect_lost(space, now, handler)
@@ -439,7 +439,8 @@ cdef class LossRecovery:
         if deadline == 0 or deadline > now:
             return 0
         self.pto_count += 1
-        self.probes[space] = 1 if self.pto_count == 1 else 2
+        # In the handshake a second loss would cost more than a second datagram.
+        self.probes[space] = 1 if self.pto_count == 1 and self.handshake_confirmed else 2
         # The next one counts from here even if no probe can be sent, so that it cannot come at once.
         self.last_eliciting[space] = now
         self._probe(space, handler)

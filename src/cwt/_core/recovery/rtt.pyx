@@ -31,9 +31,11 @@ cdef class RttEstimator:
         cdef int64_t adjusted, difference
         self.latest = latest
         self.maximum = max(self.maximum, latest)
-        if not self.has_sample:
+        # In the handshake an ACK that was lost comes again with what the peer repeats, seconds later; a
+        # sample that shows this for what it was begins the estimate anew.
+        if not self.has_sample or not confirmed and latest < self.smoothed // 2:
+            self.minimum = min(latest, self.minimum) if self.has_sample else latest
             self.has_sample = True
-            self.minimum = latest
             self.smoothed = latest
             self.variation = latest // 2
             return
