@@ -598,3 +598,23 @@ def test_what_a_nat_does_is_followed_all_the_same() -> None:
     client.send(ONE_RTT, PING)
     send_from(client, OTHER_PORT, PING + PADDING * 1100)
     assert server.remote_address == OTHER_PORT
+
+
+def test_a_probe_that_is_lost_says_nothing_of_the_path_in_use() -> None:
+    # A NAT took another port: the challenge to the one before it gets lost, and the window stays.
+    client, server = quiet()
+    send_from(client, OTHER_PORT, PING + PADDING * 1100)
+    assert frames_to(client, CLIENT, 0x1A)
+    before = server.stats()
+    lost = {item.number for item in client.received if item.to == CLIENT}
+    stream_id = server.open_stream()
+    assert stream_id is not None
+    send_from(client, OTHER_PORT, frame(0x1B, challenge(client, OTHER_PORT)))
+    server.stream_send(stream_id, bytes(6000))
+    client.collect()
+    newest = client.largest[ONE_RTT]
+    send_from(client, OTHER_PORT, ack(newest, newest - max(lost) - 1))
+    client.advance(1.0)
+    after = server.stats()
+    assert after.packets_lost > before.packets_lost
+    assert after.congestion_window >= before.congestion_window

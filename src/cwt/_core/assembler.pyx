@@ -6,6 +6,7 @@ from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from cwt._core.crypto.aead cimport Packet, TAG_LENGTH
 from cwt._core.keyring cimport MAX_BATCH
 from cwt._core.recovery.acks cimport AckTracker
+from cwt._core.recovery.path cimport NO_SLOT
 from cwt._core.wire.cursor cimport (
     put_bytes, put_u32, put_u8, put_varint, put_varint_of, put_zeros, room, writer,
 )
@@ -401,7 +402,8 @@ cdef class Assembler:
         size = min(min(<size_t>MIN_INITIAL_SIZE, <size_t>path.allowance()), capacity)
         if not self._start_draft(2, out, 0, size, &dcid, &draft):
             return 0
-        draft.builder.path = path.recovery.slot
+        # Behind another port they share what is known, but a probe that is lost is no sign of congestion.
+        draft.builder.path = NO_SLOT if path.recovery is self.recovery.path else path.recovery.slot
         draft.full = self.paths.write(path, &draft.builder, now)
         if not draft.full:
             return 0

@@ -10,7 +10,7 @@ from cwt._core.recovery.controllers cimport new_controller
 from cwt._core.recovery.ecn cimport Ecn
 from cwt._core.recovery.mtu cimport MAX_DATAGRAM, PathMtu
 from cwt._core.recovery.pacer cimport Pacer
-from cwt._core.recovery.path cimport PathRecovery
+from cwt._core.recovery.path cimport NO_SLOT, PathRecovery
 from cwt._core.recovery.rtt cimport RttEstimator
 from cwt._core.wire.cursor cimport put_bytes, put_u8, room
 from cwt._core.wire.frame cimport (
@@ -189,7 +189,7 @@ cdef class Paths:
             return self.current.recovery
         used = self.current.recovery
         self.slots += 1
-        while any([self.slots == (<Path>other).recovery.slot for other in self.all()]):
+        while self.slots == NO_SLOT or any([self.slots == (<Path>other).recovery.slot for other in self.all()]):
             self.slots += 1
         return self._new_recovery(used.rtt.initial)
 

@@ -8,6 +8,9 @@ from cwt._core.recovery.pacer cimport Pacer
 from cwt._core.recovery.reordering cimport Reordering
 from cwt._core.recovery.rtt cimport RttEstimator
 
+cdef enum:
+    NO_SLOT = 255            # of packets that say nothing about any path in use
+
 
 cdef class PathRecovery:
     cdef readonly RttEstimator rtt
