@@ -239,3 +239,18 @@ async def test_another_certificate_is_refused(certificate: Certificate) -> None:
     ) as port:
         with pytest.raises(cwt.CertificateError):
             await cwt.connect(f"https://127.0.0.1:{port}/", server_certificate_hashes=[bytes(32)])
+
+
+async def test_the_client_migrates_under_way(certificate: Certificate) -> None:
+    data = os.urandom(MEGABYTE)
+    async with connected(echo_streams, certificate) as session:
+        for _ in range(3):
+            before = session.local_address
+            stream = await session.open_bi()
+            async with asyncio.TaskGroup() as tasks:
+                received = tasks.create_task(stream.read())
+                tasks.create_task(session.migrate())
+                await stream.write(data)
+                await stream.finish()
+            assert received.result() == data
+            assert session.local_address != before
