@@ -411,6 +411,24 @@ def test_a_token_is_not_used_up_by_a_datagram_that_is_not_authentic() -> None:
     assert endpoint.connections == 1
 
 
+def test_a_connection_that_cannot_be_made_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    made = 0
+
+    def fickle(size: int) -> Any:
+        nonlocal made
+        made += 1
+        if made > 1:
+            raise RuntimeError("secret detail")
+        return quic.CongestionController(size)
+
+    endpoint = server_endpoint(TransportConfig(congestion=fickle))
+    client = RawClient(endpoint).connect()
+    assert client.close_code == 0x01
+    assert client.closed is not None and client.closed[2] == b""
+    assert endpoint.connections == 0
+    assert "secret detail" in caplog.text
+
+
 def test_too_many_connections_are_refused() -> None:
     endpoint = server_endpoint(max_connections=1)
     RawClient(endpoint).connect()

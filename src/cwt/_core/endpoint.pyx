@@ -4,6 +4,7 @@ cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcmp, memcpy
 
+import logging
 from functools import partial
 
 from cwt._core.connection cimport Connection, Host, nanoseconds
@@ -24,6 +25,9 @@ cdef enum:
 
 _RETRY = ("auto", "always", "never")
 
+logger = logging.getLogger("cwt.endpoint")
+
+cdef uint64_t _INTERNAL_ERROR = TransportErrorCode.INTERNAL_ERROR
 cdef uint64_t _CONNECTION_REFUSED = TransportErrorCode.CONNECTION_REFUSED
 cdef uint64_t _INVALID_TOKEN = TransportErrorCode.INVALID_TOKEN
 
@@ -272,11 +276,17 @@ cdef class Endpoint(Host):
         # A connection for the client, if there is anything authentic in its datagram.
         cdef Connection connection
         cid, reset_token = self.new_connection_id()
-        connection = Connection(
-            False, self.tls.handshake, self.config, self, self.random, local, remote, cid,
-            header.scid[:header.scid_length], original_destination=original, retry_source=retry_source,
-            reset_token=reset_token, address_validated=validated, version=header.version,
-        )
+        try:
+            connection = Connection(
+                False, self.tls.handshake, self.config, self, self.random, local, remote, cid,
+                header.scid[:header.scid_length], original_destination=original, retry_source=retry_source,
+                reset_token=reset_token, address_validated=validated, version=header.version,
+            )
+        except Exception:
+            # Of what the application had its part in making; other connections go on.
+            logger.exception("no connection for %s: internal error", remote)
+            self.stateless.refuse(header, _INTERNAL_ERROR, remote, local, now)
+            return False
         connection.send_listed = True            # not in any list before it proves to be one
         connection.news_listed = True
         connection.receive(data, length, length, remote, local, ecn, now)
