@@ -9,7 +9,7 @@ from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, Any, Protocol
 
 import cwt.quic as quic
-from cwt.aio.port import Port, open_port
+from cwt.aio.port import open_port
 from cwt.errors import TransportErrorCode
 
 if TYPE_CHECKING:
@@ -60,12 +60,8 @@ class Endpoint:
         sock: quic.UdpSocket,
         *,
         on_connection: Callable[[Endpoint, quic.Connection], Handler] | None = None,
-        make_port: Callable[..., Port] = open_port,
     ) -> None:
-        """*on_connection* makes the handler of a connection that a peer opened; None for a client.
-
-        *make_port*, called as ``open_port`` is, may join the endpoint to the network in another way.
-        """
+        """*on_connection* makes the handler of a connection that a peer opened; None for a client."""
         self.loop = asyncio.get_running_loop()
         self.quic = endpoint
         self.sock = sock
@@ -84,7 +80,7 @@ class Endpoint:
         self._blocked = False
         self._unblocked: asyncio.Future[None] | None = None
         self._closed = self.loop.create_future()
-        self._port = make_port(endpoint, sock, self.now, self._on_readable, self._on_writable)
+        self._port = open_port(endpoint, sock, self.now, self._on_readable, self._on_writable)
 
     @property
     def local_address(self) -> tuple[str, int]:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cwt import quic, tls
 from cwt.aio.endpoint import Endpoint
-from cwt.aio.port import Port, open_port
 from cwt.cli.interop.cases import Case, transport_config
 from cwt.cli.interop.exchange import ServerExchange
 from cwt.cli.interop.hq import HqServer
 from cwt.cli.interop.http3 import ALPN as H3
 from cwt.cli.interop.http3 import Http3Server
-from cwt.cli.interop.sockets import own_address, two_sockets
 
 __all__ = ["Preferred", "Server"]
 
@@ -96,17 +94,16 @@ class Server:
             certificate_compression=(),  # the runner measures the chain
         )
         config = transport_config(case)
-        make_port: Callable[..., Port] = open_port
+        other: quic.UdpSocket | None = None
         if case.migration:
             other = quic.UdpSocket.bind(host, preferred.port)
-            make_port = two_sockets(other)
             v4, v6 = preferred.choose(other.local_address[1])
             config = replace(config, preferred_address_v4=v4, preferred_address_v6=v6)
         sock = quic.UdpSocket.bind(host, port)
         core = quic.Endpoint(config, tls=self._tls, retry=case.retry)
-        self._endpoint = Endpoint(
-            core, sock, on_connection=self._on_connection, make_port=make_port
-        )
+        self._endpoint = Endpoint(core, sock, on_connection=self._on_connection)
+        if other is not None:
+            self._endpoint.add_socket(other)
 
     @property
     def port(self) -> int:
@@ -124,3 +121,17 @@ class Server:
 
     def _on_connection(self, endpoint: Endpoint, connection: quic.Connection) -> ServerConnection:
         return ServerConnection(connection, self._www)
+
+
+def own_address(family: int) -> str | None:
+    """The address of this machine that others would reach it at, as far as its routes say."""
+    somewhere = (
+        "2001:db8::1" if family == socket.AF_INET6 else "192.0.2.1"
+    )  # for documentation only
+    with (
+        contextlib.suppress(OSError),
+        socket.socket(family, socket.SOCK_DGRAM) as sock,
+    ):
+        sock.connect((somewhere, 9))  # which sends nothing
+        return str(sock.getsockname()[0])
+    return None
