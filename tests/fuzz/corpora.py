@@ -80,17 +80,8 @@ def field_sections() -> list[bytes]:
 @cache
 def flights() -> tuple[list[bytes], list[bytes]]:
     """(client's, server's) datagrams of a handshake and some streams, cwt to cwt."""
-    from cwt.testing import Datagram, Node
+    from tests.sim.nodes import Tap
     from tests.sim.world import WebTransportWorld
-
-    class Tap(Node):
-        def __init__(self) -> None:
-            super().__init__()
-            self.seen: list[bytes] = []
-
-        def send(self, datagram: Datagram, now: float) -> None:
-            self.seen.append(datagram.data)
-            super().send(datagram, now)
 
     up, down = Tap(), Tap()
     world = WebTransportWorld("fuzz", up=[up], down=[down])
@@ -99,4 +90,4 @@ def flights() -> tuple[list[bytes], list[bytes]]:
     stream_id = client.open()
     client.send(stream_id, bytes(3000))
     world.drive(lambda: stream_id in client.finished)
-    return up.seen, down.seen
+    return [each.data for each in up.seen], [each.data for each in down.seen]

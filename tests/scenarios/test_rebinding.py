@@ -7,8 +7,8 @@ import pytest
 from cwt._types import RecvInfo
 from cwt.config import Config
 from cwt.errors import CwtError
-from cwt.testing import Datagram, Delay, Node
-from tests.sim.nodes import Bottleneck, Rebind
+from cwt.testing import Delay
+from tests.sim.nodes import Bottleneck, Rebind, Tap
 from tests.sim.world import WebTransportWorld
 
 
@@ -40,18 +40,6 @@ def test_an_upload_survives_or_fails_cleanly(times: tuple[float, ...], host: str
         world.drive(lambda: world.client.is_closed and world.server.is_closed, seconds=120)
         assert isinstance(world.client.termination, CwtError)
         assert isinstance(world.server.termination, CwtError)
-
-
-class Tap(Node):
-    """Lets everything through and keeps a copy."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[Datagram] = []
-
-    def send(self, datagram: Datagram, now: float) -> None:
-        self.seen.append(datagram)
-        super().send(datagram, now)
 
 
 def test_a_copy_that_overtakes_from_elsewhere_moves_nothing_for_long() -> None:

@@ -12,24 +12,15 @@ from cwt.config import TransportConfig
 from cwt.errors import TransportError, TransportErrorCode
 from cwt.testing import Corrupt, Datagram, Delay, Drop, Node
 from cwt.tls import ClientContext, SessionCache
+from tests.sim.nodes import Tap
 from tests.sim.seeds import seeds, show
 from tests.sim.world import World
 
 
-class Tap(Node):
-    """Lets everything through and remembers it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen: list[Datagram] = []
-
-    def send(self, datagram: Datagram, now: float) -> None:
-        self.seen.append(datagram)
-        super().send(datagram, now)
-
-    def kinds(self) -> list[PacketType]:
-        found = (packet.parse(datagram.data, 8) for datagram in self.seen)
-        return [parsed[0] for parsed in found if parsed is not None]
+def kinds(tap: Tap) -> list[PacketType]:
+    """Of the first packets of the datagrams that came by."""
+    found = (packet.parse(datagram.data, 8) for datagram in tap.seen)
+    return [parsed[0] for parsed in found if parsed is not None]
 
 
 class Taps:
@@ -49,7 +40,7 @@ class Taps:
     @property
     def retried(self) -> bool:
         """Whether the server sent Retry packets: one for each datagram of a ClientHello."""
-        return PacketType.RETRY in self.down.kinds()
+        return PacketType.RETRY in kinds(self.down)
 
     def again(self, token: bytes | None = None) -> None:
         """Once more, after all that the server has for its client has arrived; with *token* if given."""
@@ -69,7 +60,7 @@ def test_a_client_proves_its_address() -> None:
     took = taps.world.establish()
     assert taps.retried
     assert 0.08 <= took < 0.2
-    assert len([kind for kind in taps.up.kinds() if kind == PacketType.INITIAL]) >= 2
+    assert len([kind for kind in kinds(taps.up) if kind == PacketType.INITIAL]) >= 2
 
 
 @pytest.mark.parametrize("retry", ["auto", "never"])

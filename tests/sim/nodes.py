@@ -10,6 +10,18 @@ from cwt.testing import Bottleneck as Bottleneck
 from cwt.testing import Datagram, Node
 
 
+class Tap(Node):
+    """Lets everything through and keeps a copy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[Datagram] = []
+
+    def send(self, datagram: Datagram, now: float) -> None:
+        self.seen.append(datagram)
+        super().send(datagram, now)
+
+
 class BurstDrop(Node):
     """Loss in bursts of up to *longest* datagrams and *seconds*, each beginning with *probability*."""
 
