@@ -225,20 +225,22 @@ def test_their_client_wants_a_raw_public_key_of_a_server_that_has_none(make: Mak
 # Compression.
 
 
-def test_compressed_certificate_of_their_server(make: Make) -> None:
+def test_compressed_certificate_of_their_server(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     peer = make(False)
     peer.use(long_chain())
     peer.compress_with([1], send=True)
     client = trusting(certificate_compression=["zlib"]).handshake("localhost", CLIENT_PARAMETERS)
     seen: list[int] = []
-    original = client.receive
+    original = type(client).receive
 
-    def receive(level: int, data: bytes) -> None:
+    def receive(tls: Handshake, level: int, data: bytes) -> None:
         if level == 2:
             seen.extend(message[0] for message in split(data))
-        original(level, data)
+        original(tls, level, data)
 
-    client.receive = receive  # type: ignore[method-assign]
+    monkeypatch.setattr(type(client), "receive", receive)
     finish(client, peer)
     assert HandshakeType.COMPRESSED_CERTIFICATE in seen
     assert client.peer_certificates == list(long_chain().chain)
