@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 from benchmarks.congestion.simulation import Link, Simulation
+from cwt._core.recovery.custom import CustomController
+from cwt._core.recovery.rtt import RttEstimator
 
 import cwt
 from cwt import quic
@@ -87,6 +89,17 @@ def test_its_pacing_rate() -> None:
     simulation = Simulation(LINK, [Slow])
     simulation.run(10.0)
     assert simulation.passed == pytest.approx(500_000, rel=0.1)
+
+
+@pytest.mark.parametrize("in_slow_start", [False, True])
+@pytest.mark.parametrize("window", [1 << 40, 1 << 54, 1 << 63, (1 << 64) - 1])
+def test_a_window_without_end_has_a_rate(window: int, in_slow_start: bool) -> None:
+    policy = Fixed(1200)
+    policy.window = window
+    policy.in_slow_start = in_slow_start
+    rtt = RttEstimator(1_000_000)
+    rate = (2.5 if in_slow_start else 1.25) * window / 0.001
+    assert CustomController(1200, policy).pacing_rate(rtt) == min(rate, 1e15)
 
 
 def test_a_window_too_small_to_send_is_two_datagrams() -> None:

@@ -7,6 +7,8 @@ from libc.stdint cimport int64_t, uint64_t
 
 from cwt._core.recovery.rtt cimport RttEstimator
 
+cdef double MAX_RATE = 1e15                  # bytes a second: no pacing, to all intents and purposes
+
 
 cdef class CongestionController:
     """Base of all controllers: the initial window, and the calls a controller answers.
@@ -101,9 +103,10 @@ cdef class CongestionController:
 
     cpdef uint64_t pacing_rate(self, RttEstimator rtt) except? 0:
         """Bytes a second: more than a window each round trip, so that pacing does not starve (Section 7.7)."""
-        cdef uint64_t factor = 2 if self.in_slow_start() else 1
+        cdef double factor = 2.5 if self.in_slow_start() else 1.25
         cdef double seconds = max(rtt.smoothed, <int64_t>1000) / 1e9
-        return <uint64_t>(self.window * factor * 1.25 / seconds)
+        # A controller without a limit has a window that makes more of it than an integer holds.
+        return <uint64_t>min(self.window * factor / seconds, MAX_RATE)
 
     @property
     def state(self):
