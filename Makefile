@@ -50,7 +50,7 @@ instructions: $(VENV)/built ## CPU instructions per packet by callgrind, and the
 congestion: $(VENV)/built  ## controllers at simulated bottlenecks, every cell; ARGS=--write: into docs
 	$(RUN)python -m benchmarks.congestion grid $(ARGS)
 
-plots: $(VENV)/plot        ## pictures of the controllers into build/congestion; ARGS=--write: into docs
+plots: $(VENV)/built       ## pictures of the controllers into build/congestion; ARGS=--write: into docs
 	$(RUN)python -m benchmarks.congestion plots $(ARGS)
 
 lint: $(VENV)/ready        ## ruff, ruff format and cython-lint
@@ -114,10 +114,6 @@ $(VENV)/ready: $(VENV)/bin/python pyproject.toml
 # What does not install here is skipped by the comparison, which says so.
 $(VENV)/compare: $(VENV)/built
 	-$(RUN)python -m pip install -q --no-build-isolation -e '.[compare]'
-	@touch $@
-
-$(VENV)/plot: $(VENV)/built
-	$(RUN)python -m pip install -q --no-build-isolation -e '.[plot]'
 	@touch $@
 
 # An editable install does not notice edited Cython sources, so every target that runs code comes here.
