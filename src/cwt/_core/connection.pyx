@@ -174,7 +174,7 @@ cdef class Connection(Verbs):
         cdef bytes destination = self.random(8)
         if self.early_params is not None:
             self._refuse_early()             # it was for the other version
-        self.recovery.discard(0)
+        self.recovery.start_over(0)
         self.intake.original_destination = destination
         self.remote_ids.start(destination)
         self.keys.set_initial(self.versions.chosen, destination, True)
@@ -426,7 +426,6 @@ cdef class Connection(Verbs):
     cdef int64_t next_timeout(self, int64_t now) noexcept:
         # Absolute nanoseconds, 0 for never.
         cdef int64_t best
-        cdef int space
         if self.closing.state == CLOSED or not self.started:
             return 0
         if self.closing.state != OPEN:
@@ -439,8 +438,8 @@ cdef class Connection(Verbs):
             best = earlier(best, self.assembler.pacing_at)
             best = earlier(best, self.paths.current.mtu.next_timeout(now))
             best = earlier(best, self.keys.next_timeout())
-            for space in range(3):
-                best = earlier(best, self.acks.of(space).next_timeout())
+            # Of the handshake every packet is acknowledged at once.
+            best = earlier(best, self.acks.application.next_timeout())
         return earlier(best, self.paths.timer)
 
     cdef int timeout_at(self, int64_t now) except -1:

@@ -405,9 +405,7 @@ cdef class Observer:
         new.window = congestion.window
         new.in_flight = recovery.bytes_in_flight
         new.threshold = congestion.slow_start_threshold
-        new.packets = (
-            recovery.initial.outstanding + recovery.handshake.outstanding + recovery.application.outstanding
-        )
+        new.packets = recovery.outstanding()
         new.rate = congestion.pacing_rate(rtt)
         if not self.trace.wants(CORE):
             return

@@ -146,7 +146,7 @@ cdef class Router(PacketHandler):
 
     cdef int on_retry(self, bytes token) except -1:
         self.assembler.token = token
-        self.recovery.discard(0)
+        self.recovery.start_over(0)
         self.handshake.restart()
         if self.early_params is not None:
             self.recovery.abandon(2, self)   # the server has not kept 0-RTT packets
@@ -531,17 +531,19 @@ cdef class Router(PacketHandler):
         self.keys.discard(space)
         self.handshake.discard(space)
         self.recovery.discard(space)
-        self.acks.of(space).immediate = False
-        self.acks.of(space).unacked = 0
+        self.acks.discard(space)
         return 0
 
     # Ownership of what packets carried
 
     cdef int record_acked(self, const FrameRecord* r, int space) except -1:
+        cdef AckTracker acks
         if r.type == STREAM or r.type == RESET_STREAM or r.type == RESET_STREAM_AT:
             self.streams.on_acked(r)
         elif r.type == ACK:
-            self.acks.of(space).on_acked(r.id)
+            acks = self.acks.of(space)
+            if acks is not None:             # its keys may have gone with this very packet
+                acks.on_acked(r.id)
         elif r.type == CRYPTO:
             self.handshake.on_acked(space, r)
         elif r.type == PADDING:

@@ -1,6 +1,6 @@
 """What to acknowledge and when (RFC 9000 Section 13.2)."""
 
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from cwt._core.wire.frame cimport AckFrequencyFrame, PacketBuilder
 from cwt._core.wire.ranges cimport RangeSet
@@ -42,7 +42,10 @@ cdef class AckTracker:
 
 
 cdef class AckTrackers:
-    cdef readonly AckTracker initial, handshake, application
+    cdef readonly AckTracker initial, handshake      # None once the keys of their spaces are gone
+    cdef readonly AckTracker application
+    cdef uint32_t discarded_ecn[3]           # what those that are gone had counted
 
     cdef AckTracker of(self, int space)
+    cdef int discard(self, int space) except -1
     cdef uint64_t with_codepoint(self, int which) noexcept

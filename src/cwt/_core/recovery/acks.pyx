@@ -1,7 +1,7 @@
 """What to acknowledge and when (RFC 9000 Section 13.2, draft-ietf-quic-ack-frequency)."""
 
 cimport cython
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from cwt._core.wire.cursor cimport Writer, put_varint, room, varint_length
 from cwt._core.wire.frame cimport (
@@ -192,6 +192,20 @@ cdef class AckTrackers:
         self.handshake = AckTracker()
         self.application = application
 
+    cdef int discard(self, int space) except -1:
+        # The keys of *space* are gone: nothing is received in it, or acknowledged, any more.
+        cdef AckTracker gone = self.of(space)
+        cdef int which
+        if gone is None:
+            return 0
+        for which in range(3):
+            self.discarded_ecn[which] += <uint32_t>gone.ecn[which]
+        if space == 0:
+            self.initial = None
+        else:
+            self.handshake = None
+        return 0
+
     cdef AckTracker of(self, int space):
         if space == 2:
             return self.application
@@ -199,4 +213,9 @@ cdef class AckTrackers:
 
     cdef uint64_t with_codepoint(self, int which) noexcept:
         # Received packets with ECT(0), ECT(1) or CE, as *which* is 0 to 2.
-        return self.initial.ecn[which] + self.handshake.ecn[which] + self.application.ecn[which]
+        cdef uint64_t count = self.discarded_ecn[which] + self.application.ecn[which]
+        if self.initial is not None:
+            count += self.initial.ecn[which]
+        if self.handshake is not None:
+            count += self.handshake.ecn[which]
+        return count

@@ -35,7 +35,8 @@ cdef class LossRecovery:
     cdef list others                         # PathRecovery objects of the other paths; or None
     cdef EcnCounts ecn_counts[SPACES]
     cdef int codepoint                       # ECN bits of the datagrams being written
-    cdef SentPackets initial, handshake, application
+    cdef SentPackets initial, handshake      # None once the keys of their spaces are gone
+    cdef SentPackets application
     cdef SentPackets lost                    # 1-RTT packets that may arrive after all; None for none ever
     cdef int64_t largest_acked[SPACES]       # -1 for none
     cdef int64_t loss_time[SPACES]           # 0 for none
@@ -63,6 +64,8 @@ cdef class LossRecovery:
     cdef int join(self, PathRecovery path) except -1
     cdef int leave(self, PathRecovery path) except -1
     cdef SentPackets sent(self, int space)
+    cdef bint _awaits(self, int space) noexcept
+    cdef uint64_t outstanding(self) noexcept
     cdef void on_app_limited(self) noexcept
     cdef int on_sent(self, int space, const PacketBuilder* p, uint32_t size, int64_t now) except -1
     cdef int on_ack(
@@ -86,6 +89,7 @@ cdef class LossRecovery:
     cdef int repeat_handshake(self, RecordHandler handler) except -1
     cdef int _probe(self, int space, RecordHandler handler) except -1
     cdef int discard(self, int space) except -1
+    cdef int start_over(self, int space) except -1
     cdef void start_batch(self) noexcept
     cdef int abandon(self, int space, RecordHandler handler) except -1
     cdef void on_blocked(self) noexcept

@@ -90,7 +90,24 @@ cdef class LossRecovery:
         return None
 
     cdef SentPackets sent(self, int space):
+        # None when the keys of *space* are gone.
         return self.application if space == 2 else self.initial if space == 0 else self.handshake
+
+    cdef bint _awaits(self, int space) noexcept:
+        # Whether ack-eliciting packets of *space* are in flight.
+        cdef SentPackets s = self.sent(space)
+        return s is not None and s.eliciting > 0
+
+    cdef uint64_t outstanding(self) noexcept:
+        # Packets of all spaces.
+        cdef SentPackets s
+        cdef uint64_t count = 0
+        cdef int space
+        for space in range(SPACES):
+            s = self.sent(space)
+            if s is not None:
+                count += s.outstanding
+        return count
 
     cdef void on_blocked(self) noexcept:
         # There is more to send, but the window is full, or would be if pacing had not held packets back:
@@ -393,7 +410,7 @@ cdef class LossRecovery:
         cdef int space
         cdef int64_t best = 0, deadline, backoff = <int64_t>1 << min(self.pto_count, MAX_PTO_BACKOFF)
         # Nothing waits for 0-RTT packets, or 1-RTT ones that the peer may have no keys for yet.
-        if not self.initial.eliciting and not self.handshake.eliciting and not (
+        if not self._awaits(0) and not self._awaits(1) and not (
             self.application.eliciting and self.handshake_confirmed
         ):
             if self.peer_validated or not self.is_client:
@@ -403,7 +420,7 @@ cdef class LossRecovery:
             deadline = max(self.last_eliciting[0], self.last_eliciting[1])
             return deadline + self.rtt.pto(False) * backoff
         for space in range(SPACES):
-            if not self.sent(space).eliciting:
+            if not self._awaits(space):
                 continue
             if space == 2 and not self.handshake_confirmed:
                 break        # Section 6.2.1
@@ -446,7 +463,7 @@ cdef class LossRecovery:
         self._probe(space, handler)
         for which in range(SPACES):
             # Section 6.2.4: the peer may have keys for only one of them.
-            if which != space and self.sent(which).eliciting:
+            if which != space and self._awaits(which):
                 self.probes[which] = 1
                 self._probe(which, handler)
         return 0
@@ -454,11 +471,11 @@ cdef class LossRecovery:
     cdef int repeat_handshake(self, RecordHandler handler) except -1:
         # The peer sent its part again, so it misses ours: do not wait for the timer (Section 6.2.3).
         cdef int space
-        if self.repeats == MAX_REPEATS or not (self.initial.eliciting or self.handshake.eliciting):
+        if self.repeats == MAX_REPEATS or not (self._awaits(0) or self._awaits(1)):
             return 0
         self.repeats += 1
         for space in range(2):
-            if self.sent(space).eliciting:
+            if self._awaits(space):
                 self.probes[space] = 2
                 self._probe(space, handler)
         return 0
@@ -509,6 +526,17 @@ cdef class LossRecovery:
 
     cdef int discard(self, int space) except -1:
         # The keys of *space* are gone (RFC 9002 Section 6.4).
+        if self.sent(space) is None:
+            return 0
+        self.start_over(space)
+        if space == 0:
+            self.initial = None
+        elif space == 1:
+            self.handshake = None
+        return 0
+
+    cdef int start_over(self, int space) except -1:
+        # Nothing sent in *space* so far counts.
         cdef SentPackets s = self.sent(space)
         cdef uint64_t position
         cdef SentPacket* packet
