@@ -22,6 +22,10 @@ from cwt._core.wire.cursor cimport Reader
 from cwt._core.wire.frame cimport CloseFrame, DataFrame
 
 
+cdef enum:
+    COUNTERS = 8
+
+
 cdef class Router(PacketHandler):
     cdef object config
     cdef object random                       # callable: so many random bytes
@@ -51,7 +55,7 @@ cdef class Router(PacketHandler):
     cdef bint news                           # something for the application
     cdef readonly bint is_established
     cdef uint64_t packets_received
-    cdef uint32_t controls[0x20]             # received frames of these types that _on_control has seen
+    cdef uint32_t controls[COUNTERS]         # received frames by COUNTER, of all other types the first
     cdef int64_t started_at, established_at  # nanoseconds
 
     cdef int _process_payload(self, int space, Opened* opened, int64_t now, bint* eliciting, bint* probing) except -1

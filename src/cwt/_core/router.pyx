@@ -51,6 +51,17 @@ for _type in range(ACK_FREQUENCY + 1):
     ):
         ALLOWED[_type] |= IN_EARLY
 
+# Control frames whose number is told: where a connection keeps it, by type; 0 for the other types.
+cdef uint8_t[ACK_FREQUENCY + 1] COUNTER
+memset(COUNTER, 0, sizeof(COUNTER))
+COUNTED = (
+    RESET_STREAM, STOP_SENDING, DATA_BLOCKED, STREAM_DATA_BLOCKED, STREAMS_BLOCKED_BIDI, STREAMS_BLOCKED_UNI,
+    PATH_CHALLENGE,
+)
+for _index, _type in enumerate(COUNTED, 1):
+    COUNTER[_type] = _index
+COUNTER[<int>RESET_STREAM_AT] = COUNTER[<int>RESET_STREAM]
+
 
 cdef object encoding_error(uint64_t type):
     return TransportError(TransportErrorCode.FRAME_ENCODING_ERROR, "malformed frame", type)
@@ -71,8 +82,8 @@ cdef class Router(PacketHandler):
     """
 
     cdef uint32_t _heard(self, int type) noexcept:
-        # How many frames of a control *type* were received.
-        return self.controls[type]
+        # How many frames of *type*, one that is COUNTED, were received.
+        return self.controls[COUNTER[type]]
 
     cdef int64_t _pto(self) noexcept:
         return self.recovery.rtt.pto(self.handshake.confirmed)
@@ -269,10 +280,7 @@ cdef class Router(PacketHandler):
         cdef uint64_t a = 0, b = 0
         cdef const uint8_t* raw = NULL
         cdef bint ok
-        if type < 0x20:
-            self.controls[type] += 1
-        elif type == RESET_STREAM_AT:
-            self.controls[<int>RESET_STREAM] += 1
+        self.controls[COUNTER[type]] += 1
         if type == RESET_STREAM or type == RESET_STREAM_AT:
             ok = read_reset_stream(r, type, &control)
             if ok:
