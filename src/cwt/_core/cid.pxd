@@ -13,9 +13,9 @@ cdef struct Entry:
     uint64_t sequence
     Cid cid
     uint8_t token[16]
-    bint has_token
-    bint pending             # ours: NEW_CONNECTION_ID is due
-    bint used                # the peer's: on a path, now or before
+    uint8_t has_token
+    uint8_t pending          # ours: NEW_CONNECTION_ID is due
+    uint8_t used             # the peer's: on a path, now or before
 
 
 cdef class LocalIds:

@@ -27,8 +27,8 @@ cdef struct Link:
     uint32_t turn            # bytes of the present turn
     uint8_t place            # the list it is in: FREE or FRESH plus urgency, or UNLISTED
     uint8_t urgency
-    bint incremental         # takes turns with others of its urgency (RFC 9218 Section 4.2)
-    bint is_group
+    uint8_t incremental      # takes turns with others of its urgency (RFC 9218 Section 4.2)
+    uint8_t is_group
     Group* group             # that it belongs to, NULL for none
     int64_t order            # in the group: higher ones go first
     uint64_t number          # then those that wait longer

@@ -27,12 +27,18 @@ cdef class Stream:
     cdef uint8_t readable_listed
     cdef uint8_t writable_listed
     cdef uint8_t early                       # received something in 0-RTT
-    cdef SendGroup group                     # whose streams are sent in order; None for none
     cdef uint8_t held                        # of ours, beyond the limit that came when 0-RTT was refused
+    cdef SendGroup group                     # whose streams are sent in order; None for none
 
 
 cdef class Streams:
-    cdef bint is_client
+    # Flags first and of one byte each: with them the object stays below the 512 bytes up to which Python
+    # allocates without overhead.
+    cdef uint8_t is_client
+    cdef uint8_t blocked_pending[2]
+    cdef uint8_t limit_pending[2]            # MAX_STREAMS is due
+    cdef uint8_t peer_takes_reset_at         # knows RESET_STREAM_AT
+    cdef uint8_t max_data_pending
     cdef dict by_id
     cdef Stream latest                       # the one found last
     cdef Schedule schedule                   # of streams with data to send
@@ -46,18 +52,14 @@ cdef class Streams:
     cdef uint64_t next_local[2]              # index of the next stream of ours; 0 bidi, 1 uni
     cdef uint64_t peer_limit[2]              # how many the peer lets us open
     cdef uint64_t blocked_at[2]              # the limit that STREAMS_BLOCKED last reported, plus one
-    cdef bint blocked_pending[2]
     cdef uint64_t next_remote[2]             # the peer has opened all below
     cdef uint64_t our_limit[2]               # how many the peer may open
     cdef uint64_t allowance[2]               # at once
     cdef uint64_t closed_remote[2]           # how many of the peer's have ended
     cdef RangeSet closed_bidi, closed_uni    # indexes of the peer's that have ended; None for none
-    cdef bint limit_pending[2]               # MAX_STREAMS is due
-    cdef bint peer_takes_reset_at            # knows RESET_STREAM_AT
-    cdef bint max_data_pending
     cdef uint64_t held                       # streams
-    cdef readonly uint64_t resets_sent, stops_sent
-    cdef readonly uint64_t data_blocked_sent, stream_data_blocked_sent
+    cdef readonly uint32_t resets_sent, stops_sent
+    cdef readonly uint32_t data_blocked_sent, stream_data_blocked_sent
 
     cdef Stream find(self, uint64_t stream_id)
     cdef Stream _create(self, uint64_t stream_id)
