@@ -8,8 +8,8 @@ from cwt._core.recovery.delivery cimport SendState
 from cwt._core.wire.frame cimport FrameRecord, PacketBuilder
 
 cdef enum:
-    FIRST_PACKETS = 8
-    FIRST_FRAMES = 8
+    FIRST_PACKETS = 4
+    FIRST_FRAMES = 4
 
 
 cdef class RecordHandler:

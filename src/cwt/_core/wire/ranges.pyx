@@ -50,7 +50,7 @@ cdef class RangeSet:
         cdef size_t size
         cdef Range* items
         if self.count == self.allocated:
-            size = self.allocated * 2 if self.allocated else 4
+            size = self.allocated * 2 if self.allocated else 1    # in order, that is all there is
             items = <Range*>PyMem_Realloc(self.items, size * sizeof(Range))
             if items == NULL:
                 raise MemoryError
