@@ -176,7 +176,7 @@ def test_the_version_a_client_says_it_chose_is_the_one_of_its_packets() -> None:
 
 def test_malformed_version_information() -> None:
     params = parameters()
-    params.unknown[0x11] = b"\0\0\0\1\0"
+    params.unknown = {0x11: b"\0\0\0\1\0"}
     client = RawClient(server_endpoint(config(V2, V1)), params=params.encode()).connect()
     assert client.close_code == Code.TRANSPORT_PARAMETER_ERROR
 

@@ -31,7 +31,7 @@ cdef object parameters_of(object config, object random):
         params.min_ack_delay = params.early_min_ack_delay = min_ack_delay(config)
     if config.grease:
         noise = random(4)
-        params.unknown[31 * (noise[0] << 8 | noise[1]) + 27] = noise[: noise[2] % 5]
+        params.unknown = {31 * (noise[0] << 8 | noise[1]) + 27: noise[: noise[2] % 5]}
         params.grease_quic_bit = True
     params.reset_stream_at = params.early_reset_stream_at = True
     return params

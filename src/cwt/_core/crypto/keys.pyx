@@ -53,6 +53,7 @@ cdef str hash_name(int cipher_suite):
 
 
 @cython.final
+@cython.no_gc
 cdef class Key:
     """What protects the packets of one encryption level in one direction (RFC 9001 Section 5.1)."""
 

@@ -28,4 +28,4 @@ cdef class TransportParameters:
     cdef public bint reset_stream_at                # draft-ietf-quic-reliable-stream-reset
     cdef public bint early_reset_stream_at          # the same, up to its version 07
     cdef public tuple version_information           # chosen, then available (RFC 9368), or None
-    cdef public dict unknown                         # id -> value of parameters to send as they are
+    cdef public dict unknown                         # id -> value of parameters to send as they are, or None

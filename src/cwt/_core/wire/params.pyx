@@ -64,16 +64,16 @@ def _error(text):
 
 
 @cython.final
+@cython.no_gc
 cdef class TransportParameters:
     """The transport parameters of one side; ``parse`` and ``encode`` are its wire form.
 
-    Times are milliseconds, as on the wire.  ``unknown`` holds parameters to send as they are (GREASE).
+    Times are milliseconds, as on the wire.  ``unknown`` holds parameters to send as they are (GREASE), if any.
     """
 
     def __init__(self, **values):
         for _, name, default, _, _ in _INTEGERS:
             setattr(self, name, default)
-        self.unknown = {}
         for name, value in values.items():
             setattr(self, name, value)
 
@@ -95,8 +95,9 @@ cdef class TransportParameters:
             _put(parts, _VERSION_INFORMATION, b"".join(
                 [(<object>version).to_bytes(4, "big") for version in self.version_information]
             ))
-        for id, value in self.unknown.items():
-            _put(parts, id, value)
+        if self.unknown is not None:
+            for id, value in self.unknown.items():
+                _put(parts, id, value)
         return b"".join(parts)
 
     def remembered(self):
