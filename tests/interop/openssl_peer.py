@@ -33,10 +33,10 @@ from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from cwt.tls import Handshake, Level
+from cwt.tls import Level
 from cwt.tls.development import DevelopmentCertificate
 
-__all__ = ["OpenSslError", "OpenSslPeer", "exchange", "library"]
+__all__ = ["OpenSslError", "OpenSslPeer", "library"]
 
 _NEEDED = ("SSL_set_quic_tls_cbs", "SSL_set1_server_cert_type", "SSL_set1_cert_comp_preference")
 _ALPN = b"\x02h3"
@@ -363,16 +363,3 @@ class OpenSslPeer:
         out = c_void_p()
         length = getattr(self._ssl_library, function)(value, byref(out))
         return string_at(out, length)
-
-
-def exchange(ours: Handshake, peer: OpenSslPeer) -> None:
-    """Hand everything over in both directions."""
-    while True:
-        output = ours.output()
-        for _, data in output:
-            peer.receive(data)
-        answer = peer.output()
-        for level, data in answer:
-            ours.receive(level, data)
-        if not output and not answer:
-            return

@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cwt.tls import Alert, CipherSuite, Handshake
 from cwt.tls.development import issue
 from cwt.tls.messages import HandshakeType
-from tests.interop.openssl_peer import OpenSslError, OpenSslPeer, exchange, library
+from tests.interop.openssl_peer import OpenSslError, OpenSslPeer, library
+from tests.interop.tls_peer import exchange
 from tests.tls.support import (
     CLIENT_PARAMETERS,
     SERVER_PARAMETERS,

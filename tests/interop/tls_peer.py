@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from types import ModuleType
-from typing import Any
+from typing import Any, Protocol
 
 from cwt.tls import Handshake, Level
 from cwt.tls.development import DevelopmentCertificate
 
 LEVELS = {"INITIAL": Level.INITIAL, "HANDSHAKE": Level.HANDSHAKE, "ONE_RTT": Level.APPLICATION}
+
+
+class Exchanging(Protocol):
+    """What :func:`exchange` asks of the other side."""
+
+    def receive(self, data: bytes) -> None: ...
+
+    def output(self) -> list[tuple[Any, bytes]]: ...
 
 
 class Peer:
@@ -56,7 +64,7 @@ class Peer:
         return taken
 
 
-def exchange(ours: Handshake, peer: Peer) -> None:
+def exchange(ours: Handshake, peer: Exchanging) -> None:
     """Hand everything over in both directions."""
     while True:
         output = ours.output()

@@ -146,11 +146,6 @@ class TicketKeys:
             raise ConfigError("ticket_keys gives no secret")
         self._keys: list[_Key] = []
 
-    @property
-    def is_shared(self) -> bool:
-        """Whether others may have the keys."""
-        return bool(self._secrets)
-
     @staticmethod
     def _checked(secrets: Sequence[bytes]) -> list[bytes]:
         if not all(len(secret) == _SECRET_LENGTH for secret in secrets):
