@@ -514,6 +514,19 @@ class RawServer(RawPeer):
         self._alter = alter
         self.take_first(datagram)
 
+    def send_back(self, token: bytes, scid: bytes) -> bytes:
+        """Answer the client's first flight with a Retry packet; the first datagram that it sends then."""
+        first = self.end.send(self.now)
+        assert first is not None, "the client sends nothing"
+        self.take_first(first[0])
+        while self.end.send(self.now):
+            pass
+        self.inject(self.retry(token, scid))
+        again = self.end.send(self.now)
+        assert again is not None, "the client does not take the Retry"
+        datagram: bytes = again[0]
+        return datagram
+
     def retry(self, token: bytes = b"token", scid: bytes = b"retry id") -> bytes:
         """A Retry packet for the first datagram."""
         body = packets.retry_without_tag(self.version, self.dcid, scid, token)

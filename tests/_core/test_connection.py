@@ -254,20 +254,13 @@ def test_version_negotiation_after_an_answer_is_ignored() -> None:
 def test_retry() -> None:
     endpoint, connection = client_connection(CONFIG)
     server = RawServer(endpoint, answer=False)
-    first = endpoint.send(1.0)
-    assert first is not None
-    server.take_first(first[0])
-    while endpoint.send(1.0):
-        pass
-    server.inject(server.retry(b"the token", b"retry id"))
-    again = endpoint.send(1.0)
-    assert again is not None
-    parsed = packet.parse(again[0], 8)
+    again = server.send_back(b"the token", b"retry id")
+    parsed = packet.parse(again, 8)
     assert parsed is not None
     assert parsed[2:5] == (b"retry id", connection.source_id, b"the token")
-    assert len(again[0]) == 1200
+    assert len(again) == 1200
     after = RawServer(endpoint, scid=b"retry id")
-    after.take_after_retry(again[0], server.original, b"retry id")
+    after.take_after_retry(again, server.original, b"retry id")
     after.collect()
     assert connection.is_established
     numbers = [item.number for item in after.received if item.space == INITIAL]

@@ -438,15 +438,8 @@ def test_back_to_version_1(information: tuple[int, ...] | None, fine: bool) -> N
 def test_retry_after_version_negotiation() -> None:
     endpoint, connection = negotiated(config(V1, V2), V2)
     server = RawServer(endpoint, answer=False)
-    first = endpoint.send(1.0)
-    assert first is not None
-    server.take_first(first[0])
-    while endpoint.send(1.0):
-        pass
-    server.inject(server.retry(b"the token", b"retry id"))
-    again = endpoint.send(1.0)
-    assert again is not None
-    parsed = packet.parse(again[0], 8)
+    again = server.send_back(b"the token", b"retry id")
+    parsed = packet.parse(again, 8)
     assert parsed is not None
     assert parsed[1:5] == (V2, b"retry id", connection.source_id, b"the token")
     after = RawServer(
@@ -454,7 +447,7 @@ def test_retry_after_version_negotiation() -> None:
         scid=b"retry id",
         alter=lambda params: setattr(params, "version_information", (V2, V2)),
     )
-    after.take_after_retry(again[0], server.original, b"retry id")
+    after.take_after_retry(again, server.original, b"retry id")
     after.collect()
     assert connection.is_established
 
